@@ -1,0 +1,367 @@
+#!/usr/bin/python
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mlops_host_info
+short_description: What a preflight check needs to know about a host, and which ports it can reach
+version_added: 1.0.0
+description:
+  - Reads the distribution, the file systems behind given paths and the listening TCP ports of the host that it runs on.
+  - Tries to connect to given hosts and ports from the host that it runs on, all at the same time, and tells an open port
+    from a refused, a filtered (firewalled) and an unresolvable one.
+  - Reads C(/proc), C(/etc/os-release) and the file system only. It needs no command and changes nothing, so it works the
+    same way in check mode and on an empty host.
+author:
+  - Sparkflows MLOps collection contributors (@sparkflows)
+options:
+  paths:
+    description:
+      - Paths whose file system is looked at.
+      - For a path that does not exist yet, its closest existing parent is looked at, which is where it would be created.
+    type: list
+    elements: path
+  connect:
+    description:
+      - Ports to connect to. The connection is closed at once, nothing is sent.
+      - If O(connect) is given and O(paths) is not, no facts are returned, so that facts found earlier stay as they are.
+    type: list
+    elements: dict
+    suboptions:
+      host:
+        description: Name or address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+  timeout:
+    description: Seconds to wait for each address of each entry in O(connect).
+    type: float
+    default: 3
+notes:
+  - The owner of a listening port is always known, its process only if the module runs as root or as that owner.
+attributes:
+  check_mode:
+    description: Can run in check mode and says the same as without.
+    support: full
+  diff_mode:
+    description: Changes nothing, so it has no difference to show.
+    support: none
+  facts:
+    description: Returns an C(ansible_facts) dictionary.
+    support: full
+  platform:
+    description: Target operating systems.
+    platforms: linux
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at this host
+  sparkflows.mlops.mlops_host_info:
+    paths: [/opt/mlflow, /var/lib/mlflow, /tmp]
+
+- name: Stop if there is no room
+  ansible.builtin.assert:
+    that: ansible_facts['mlops_host'].disks['/opt/mlflow'].free_bytes > 4 * 1024 ** 3
+
+- name: Can this host reach MLflow and the Fire MLOps server
+  sparkflows.mlops.mlops_host_info:
+    connect:
+      - {host: mlflow1.example.com, port: 5000}
+      - {host: mlflow1.example.com, port: 8086}
+  register: __reach
+  failed_when: __reach.connect | rejectattr('state', 'eq', 'open') | length > 0
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts about the host.
+  returned: if O(paths) is given or O(connect) is not
+  type: complex
+  contains:
+    mlops_host:
+      description: What was found.
+      returned: if O(paths) is given or O(connect) is not
+      type: dict
+      contains:
+        architecture:
+          description: Machine type as the kernel names it.
+          type: str
+          sample: x86_64
+        distribution:
+          description: Fields of C(os-release), empty where the distribution does not say.
+          type: dict
+          contains:
+            id:
+              description: Name of the distribution.
+              type: str
+              sample: debian
+            version:
+              description: Its version.
+              type: str
+              sample: "13"
+            codename:
+              description: Its code name.
+              type: str
+              sample: trixie
+            id_like:
+              description: Distributions that it is derived from, closest first.
+              type: list
+              elements: str
+              sample: [rhel, fedora]
+        disks:
+          description: File system for each of O(paths).
+          type: dict
+          sample:
+            /var/lib/mlflow:
+              free_bytes: 84512317440
+              mount: /var
+              fstype: ext4
+              options: [rw, relatime]
+        listeners:
+          description: Listening TCP sockets, ordered by port.
+          type: list
+          elements: dict
+          contains:
+            address:
+              description: Address that the socket is bound to.
+              type: str
+              sample: 127.0.0.1
+            port:
+              description: Port that the socket is bound to.
+              type: int
+              sample: 5000
+            user:
+              description: Owner of the socket, the number if it has no name.
+              type: str
+              sample: mlflow
+            pid:
+              description: Lowest process id that holds the socket, V(null) if it may not be seen.
+              type: int
+              sample: 4711
+            process:
+              description: Name of that process, empty if it may not be seen.
+              type: str
+              sample: gunicorn
+connect:
+  description: One answer for each of O(connect), in the same order.
+  returned: if O(connect) is given
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: As given.
+      type: str
+    port:
+      description: As given.
+      type: int
+    state:
+      description:
+        - V(open) means that the connection was accepted.
+        - V(refused) means that the host was reached and nothing listens there.
+        - V(filtered) means that no answer came, or that a router or firewall answered that the way is closed.
+        - V(unresolved) means that the name has no address.
+      type: str
+      sample: open
+    milliseconds:
+      description: Time until the answer.
+      type: float
+      sample: 0.4
+    error:
+      description: What the system said, empty for an open port.
+      type: str
+      sample: ""
+"""
+
+import errno
+import os
+import platform
+import pwd
+import re
+import shlex
+import socket
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.module_utils.basic import AnsibleModule
+
+LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
+
+
+def read(path):
+    """Text of a file, empty if it cannot be read: processes end and files of others stay closed while we look."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def distribution(root="/"):
+    text = read(os.path.join(root, "etc/os-release")) or read(os.path.join(root, "usr/lib/os-release"))
+    fields = {}
+    for word in shlex.split(text, comments=True):  # the file is shell assignments by definition
+        name, found, value = word.partition("=")
+        if found:
+            fields[name] = value
+    return {
+        "id": fields.get("ID", "linux"),  # os-release(5): the default of ID
+        "version": fields.get("VERSION_ID", ""),
+        "codename": fields.get("VERSION_CODENAME", ""),
+        "id_like": fields.get("ID_LIKE", "").split(),
+    }
+
+
+def mounts(text):
+    """Mount point -> (type, options). A later mount on the same point hides the earlier one."""
+    points = {}
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 4:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields[1])
+        points[point] = (fields[2], fields[3].split(","))
+    return points
+
+
+def disk(path, points):
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    point = path = os.path.realpath(path)
+    stat = os.statvfs(path)
+    while point not in points and point != "/":
+        point = os.path.dirname(point)
+    fstype, options = points.get(point, ("", []))
+    return {"free_bytes": stat.f_bavail * stat.f_frsize, "mount": point, "fstype": fstype, "options": options}
+
+
+def address(text):
+    """The kernel prints addresses as 32-bit words in the byte order of the machine."""
+    packed = b"".join(struct.pack("=I", int(text[i:i + 8], 16)) for i in range(0, len(text), 8))
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def holders(inodes):
+    """Socket inode -> lowest process id that holds it."""
+    found = {}
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            for fd in os.scandir(f"/proc/{pid}/fd"):
+                try:
+                    target = os.readlink(fd.path)
+                except OSError:
+                    continue
+                if target.startswith("socket:[") and target[8:-1] in inodes:
+                    found.setdefault(target[8:-1], pid)
+        except OSError:  # not ours to see, or gone
+            continue
+    return found
+
+
+def user_name(uid):
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def listeners():
+    rows = [line.split() for table in ("tcp", "tcp6") for line in read("/proc/net/" + table).splitlines()[1:]]
+    rows = [row for row in rows if len(row) > 9 and row[3] == LISTEN]
+    pids = holders({row[9] for row in rows})
+    result = []
+    for row in rows:
+        ip, port = row[1].split(":")
+        pid = pids.get(row[9])
+        result.append({
+            "address": address(ip),
+            "port": int(port, 16),
+            "user": user_name(int(row[7])),
+            "pid": pid,
+            "process": read(f"/proc/{pid}/comm").strip() if pid else "",
+        })
+    return sorted(result, key=lambda item: (item["port"], item["address"]))
+
+
+def attempt(family, target, timeout):
+    """State and error of one connection to one address."""
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect(target)
+            return "open", ""
+        except socket.timeout:
+            return "filtered", f"no answer in {timeout:g} s"
+        except OSError as exc:
+            # A firewall that rejects answers "administratively prohibited", which arrives here as EHOSTUNREACH.
+            return "refused" if exc.errno == errno.ECONNREFUSED else "filtered", exc.strerror or str(exc)
+
+
+def probe(host, port, timeout):
+    start = time.monotonic()
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        state, error = "unresolved", getattr(exc, "strerror", None) or str(exc)
+    else:
+        answers = []
+        for family, _type, _proto, _name, target in found:
+            answers.append(attempt(family, target, timeout))
+            if answers[-1][0] == "open":
+                break
+        # A name may have several addresses: the best answer is the answer.
+        state, error = min(answers, key=lambda answer: ["open", "refused", "filtered"].index(answer[0]))
+    milliseconds = round((time.monotonic() - start) * 1000, 1)
+    return {"host": host, "port": port, "state": state, "milliseconds": milliseconds, "error": error}
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path"},
+            "connect": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                },
+            },
+            "timeout": {"type": "float", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    paths, connect, timeout = module.params["paths"], module.params["connect"], module.params["timeout"]
+    if timeout <= 0:
+        module.fail_json(msg=f"timeout must be more than 0 seconds, not {timeout:g}")
+    relative = [path for path in paths or [] if not os.path.isabs(path)]
+    if relative:
+        module.fail_json(msg="paths must be absolute: " + ", ".join(relative))
+    wrong = [f"{item['host']}:{item['port']}" for item in connect or [] if not 0 < item["port"] < 65536]
+    if wrong:
+        module.fail_json(msg="connect: port must be 1 to 65535: " + ", ".join(wrong))
+
+    result = {"changed": False}
+    if paths is not None or connect is None:
+        points = mounts(read("/proc/self/mounts"))
+        result["ansible_facts"] = {"mlops_host": {
+            "architecture": platform.machine(),
+            "distribution": distribution(),
+            "disks": {path: disk(path, points) for path in paths or []},
+            "listeners": listeners(),
+        }}
+    if connect is not None:
+        with ThreadPoolExecutor(max_workers=32) as pool:
+            result["connect"] = list(pool.map(lambda item: probe(item["host"], item["port"], timeout), connect))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
