@@ -1,0 +1,70 @@
+# make demo: from a bare machine to a scored model.   make test: everything that a change has to pass.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+TOOLS := .venv/.installed
+COLLECTION := .cache/collections/ansible_collections/sparkflows/mlops
+BUILT := .cache/built/ansible_collections/sparkflows/mlops
+
+.PHONY: help
+help: ## List what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: setup ## Fresh machine to a scored model, in a lab on this computer that stays up (again: changes nothing)
+	@ansible-playbook playbooks/lab_up.yml playbooks/demo.yml
+	@cat reports/summary.txt
+
+.PHONY: down
+down: setup ## Remove the demo's lab
+	@ansible-playbook playbooks/lab_down.yml
+
+.PHONY: test
+test: lint sanity unit molecule ## All of lint, sanity, unit and Molecule
+
+.PHONY: lint
+lint: setup ## ansible-lint (production profile), yamllint, ruff
+	ruff check
+	yamllint --strict .
+	ansible-lint --quiet
+
+.PHONY: sanity
+sanity: $(BUILT)/MANIFEST.json ## ansible-test sanity on the built and installed collection
+	tests/sanity/run $(BUILT)
+
+.PHONY: unit
+unit: setup ## Unit tests
+	pytest tests/unit
+
+.PHONY: molecule
+molecule: setup ## Molecule scenarios in the lab
+	molecule test --all --report
+
+.PHONY: setup
+setup: $(TOOLS) $(COLLECTION)
+
+# Debian keeps venv in a package of its own. uv comes first: it installs the rest in seconds.
+$(TOOLS): .config/dev-requirements.txt
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; }
+	@python3 -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement <(sed -n '/^uv==/,/[^\\]$$/p' $<)
+	@.venv/bin/uv pip install --quiet --require-hashes --python .venv/bin/python --requirement $<
+	@touch $@
+
+# A collection is found by its place below ansible_collections; the checkout gets one by a link.
+$(COLLECTION):
+	@mkdir -p $(@D)
+	@ln -sfn ../../../.. $@
+
+$(BUILT)/MANIFEST.json: $(TOOLS) $(shell git ls-files 2>/dev/null)
+	@rm -rf .cache/built && mkdir -p .cache/built
+	ansible-galaxy collection build --force --output-path .cache/built
+	ansible-galaxy collection install --offline --no-deps --force --collections-path .cache/built .cache/built/sparkflows-mlops-*.tar.gz
+
+.PHONY: lock
+lock: setup ## Renew the locks of the development tools and of the stacks
+	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+	  --output-file .config/dev-requirements.txt .config/dev-requirements.in
