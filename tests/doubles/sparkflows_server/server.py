@@ -281,8 +281,9 @@ class Store:
                     self._create(name)["value"] = value
             self.overrides = {}
             if settings.properties_file:
-                if not os.path.exists(settings.properties_file):
-                    open(settings.properties_file, "ab").close()  # the product comes with an empty one
+                if not os.path.exists(settings.properties_file):  # the product comes with an empty one
+                    os.makedirs(os.path.dirname(os.path.abspath(settings.properties_file)), exist_ok=True)
+                    open(settings.properties_file, "ab").close()
                 with open(settings.properties_file, "rb") as handle:
                     listed = parse_properties(handle.read())
                 self.overrides = {name: value for name, value in listed.items() if name in self.rows}
