@@ -29,15 +29,16 @@ from http.cookies import CookieError, SimpleCookie
 
 # --------------------------------------------------------------------------------------------------------------------
 # The property table: (name, title, description, default, group, secret).
-# Names of the group MLOps without a "meaning" in MEANINGS are attested; titles and descriptions are plausible inventions.
+# Names of the group MLOps are attested, except those in MEANINGS; titles and descriptions are plausible inventions.
+# fmt: off
 PROPERTIES = [
     # Seen on screens of the product.
     ("app.runOnCluster", "Run On Cluster", "Submit the jobs to the Spark cluster", "false", "App", False),
-    ("app.sparkSubmitJar", "Spark Submit Jar", "Jar that is submitted to Spark", "fire-core-3.1.0-jar-with-dependencies.jar", "App", False),
-    ("app.postMessageURL", "Post Message URL", "URL to which the Spark jobs post their results", "http://localhost:8080/messageFromSparkJob", "App", False),
-    ("app.fireHostPort", "Fire Host Port", "Where the Java helper processes listen", "http://localhost:8081", "App", False),
-    ("app.firePySparkHostPort", "Fire PySpark Host Port", "Where the PySpark helper processes listen", "http://localhost:8085", "App", False),
-    ("module.workflowTypes", "Workflow Types", "Engines that are offered in the workflow editor", "spark,pyspark", "App", False),
+    ("app.sparkSubmitJar", "Spark Submit Jar", "Jar for Spark", "fire-core-3.1.0.jar", "App", False),
+    ("app.postMessageURL", "Post Message URL", "Results", "http://localhost:8080/messageFromSparkJob", "App", False),
+    ("app.fireHostPort", "Fire Host Port", "Java helpers", "http://localhost:8081", "App", False),
+    ("app.firePySparkHostPort", "Fire PySpark Host Port", "PySpark helpers", "http://localhost:8085", "App", False),
+    ("module.workflowTypes", "Workflow Types", "Engines that the editor offers", "spark,pyspark", "App", False),
     # Unrelated ones whose titles could mislead a search for a login.
     ("email.smtp.host", "Email SMTP Host", "Host that sends the e-mails", "", "Email", False),
     ("email.smtp.port", "Email SMTP Port", "Port of the SMTP host", "25", "Email", False),
@@ -52,16 +53,16 @@ PROPERTIES = [
     ("mlops.aws.s3.access.key", "AWS S3 Access Key", "Access key of the registry store", "", "MLOps", True),
     ("mlops.aws.s3.secret.key", "AWS S3 Secret Key", "Secret key of the registry store", "", "MLOps", True),
     ("mlops.aws.s3.endpoint.url", "AWS S3 Endpoint URL", "End point of an S3 compatible store", "", "MLOps", False),
-    ("mlops.aws.s3.ignore.tls", "AWS S3 Ignore TLS", "Do not verify the certificate of the store", "false", "MLOps", False),
-    ("mlops.models.state.values", "Model State Values", "States that a model can be promoted to", "Dev,QA,Production", "MLOps", False),
+    ("mlops.aws.s3.ignore.tls", "AWS S3 Ignore TLS", "Do not verify the certificate", "false", "MLOps", False),
+    ("mlops.models.state.values", "Model State Values", "States of a model", "Dev,QA,Production", "MLOps", False),
     ("mlops.target.deployment", "Target Deployment", "Where models are deployed", "", "MLOps", False),
     ("mlops.timeout", "MLOps Timeout", "Seconds to wait for a deployment", "", "MLOps", False),
     ("mlops.docker.registry.sparkflows", "Docker Registry", "Registry for the images of models", "", "MLOps", False),
     ("mlops.docker.context.path", "Docker Context Path", "Directory from which images are built", "", "MLOps", False),
     ("mlops.fire.server.jar.name", "Fire Server Jar Name", "Jar that goes into the images", "", "MLOps", False),
-    ("mlops.deployment.container.port", "Deployment Container Port", "Port in the container of a model", "5000", "MLOps", False),
+    ("mlops.deployment.container.port", "Deployment Container Port", "Port in the container", "5000", "MLOps", False),
     ("mlops.service.port", "Service Port", "Port of the Kubernetes service", "80", "MLOps", False),
-    ("mlops.service.target.port", "Service Target Port", "Target port of the Kubernetes service", "5000", "MLOps", False),
+    ("mlops.service.target.port", "Service Target Port", "Target port of the service", "5000", "MLOps", False),
     ("mlops.kubeflow.namespace", "Kubeflow Namespace", "Namespace of Kubeflow", "", "MLOps", False),
     ("mlops.kubernetes.images.namespace", "Kubernetes Images Namespace", "Namespace of the images", "", "MLOps", False),
     ("mlops.kubeflow.username", "Kubeflow Username", "Login at Kubeflow", "", "MLOps", False),
@@ -73,11 +74,12 @@ PROPERTIES = [
     ("mlops.aws_id", "AWS Id", "AWS account for SageMaker", "", "MLOps", False),
     ("mlops.arn", "ARN", "Role for SageMaker", "", "MLOps", False),
     # The guide names these by title only; their real keys are not published. `Settings.names` renames or removes them.
-    ("mlops.mlflow.login.username", "MLflow Login Username", "Username for the MLflow server, if any", "", "MLOps", False),
-    ("mlops.mlflow.login.password", "MLflow Login Password", "Password for the MLflow server, if any", "", "MLOps", True),
+    ("mlops.mlflow.login.username", "MLflow Login Username", "Username, if any", "", "MLOps", False),
+    ("mlops.mlflow.login.password", "MLflow Login Password", "Password, if any", "", "MLOps", True),
     ("mlops.host", "Fire MLOps Host", "Host of the Fire MLOps server", "", "MLOps", False),
-    ("mlops.mlflow.ssh.key.path", "MLflow SSH Key Path", "Path of the SSH key of the MLflow server", "", "MLOps", False),
+    ("mlops.mlflow.ssh.key.path", "MLflow SSH Key Path", "Path of the SSH key for MLflow", "", "MLOps", False),
 ]
+# fmt: on
 MEANINGS = {
     "mlflow_username": "mlops.mlflow.login.username",
     "mlflow_password": "mlops.mlflow.login.password",
@@ -85,7 +87,13 @@ MEANINGS = {
     "ssh_key_path": "mlops.mlflow.ssh.key.path",
 }
 PROPERTY_FIELDS = ("name", "title", "description", "default", "group", "secret")
-PERMISSIONS = ["configurations.manage", "enable.tokenGeneration", "connections.manage", "diagnostics.manage", "workflows.execute"]
+PERMISSIONS = [
+    "configurations.manage",
+    "enable.tokenGeneration",
+    "connections.manage",
+    "diagnostics.manage",
+    "workflows.execute",
+]
 
 
 @dataclasses.dataclass
@@ -96,10 +104,12 @@ class Settings:
     listen: list = dataclasses.field(default_factory=lambda: [{"address": "127.0.0.1", "port": 0}])
     release: str = "3.3.41"
     # {name: {"password", "permissions"}}; the vendor's default accounts.
-    users: dict = dataclasses.field(default_factory=lambda: {
-        "admin": {"password": "admin", "permissions": list(PERMISSIONS)},
-        "test": {"password": "test", "permissions": ["workflows.execute"]},
-    })
+    users: dict = dataclasses.field(
+        default_factory=lambda: {
+            "admin": {"password": "admin", "permissions": list(PERMISSIONS)},
+            "test": {"password": "test", "permissions": ["workflows.execute"]},
+        }
+    )
     token_secret: str = ""  # signs access tokens; empty = a random one per process
     cors_enabled: bool = True  # fire.cors.enable
     csrf_enabled: bool = False  # fire.security.csrf.enable
@@ -148,15 +158,14 @@ class Settings:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError("unknown switch: %s; there are: %s" % (", ".join(unknown), ", ".join(sorted(known))))
+            raise ValueError("unknown switch: {}; there are: {}".format(", ".join(unknown), ", ".join(sorted(known))))
         for name, choices in cls.CHOICES.items():
             if name in values and values[name] not in choices:
-                raise ValueError("%s is %r; it can be: %s" % (name, values[name], ", ".join(choices)))
+                raise ValueError("{} is {!r}; it can be: {}".format(name, values[name], ", ".join(choices)))
         return cls(**values)
 
     def since_3_3_11(self):
         return [int(part) for part in re.findall(r"\d+", self.release)[:3]] >= [3, 3, 11]
-
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -196,7 +205,10 @@ def token_claims(secret, token):
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadToken("Invalid access token") from error
     if not hmac.compare_digest(signature.encode(), _signature(secret, signed).encode()):
-        raise BadToken("JWT signature does not match locally computed signature. JWT validity cannot be asserted and should not be trusted.")
+        raise BadToken(
+            "JWT signature does not match locally computed signature. "
+            "JWT validity cannot be asserted and should not be trusted."
+        )
     if expires <= time.time():
         raise BadToken("Access token expired: " + token)  # the framework does echo it: callers must mask it
     return claims
@@ -225,7 +237,8 @@ def parse_properties(data):
         return re.sub(
             r"\\(u[0-9a-fA-F]{4}|.)",
             lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 5 else special.get(m[1], m[1]),
-            text, flags=re.S,
+            text,
+            flags=re.S,
         )
 
     result = {}
@@ -288,11 +301,20 @@ class Store:
                     listed = parse_properties(handle.read())
                 self.overrides = {name: value for name, value in listed.items() if name in self.rows}
                 for name in sorted(set(listed) - set(self.overrides)):
-                    log("configuration.properties: no property has the name %s" % name)
+                    log(f"configuration.properties: no property has the name {name}")
 
     def _create(self, name):
         top = max(row["id"] for row in self.rows.values())
-        self.rows[name] = {"name": name, "id": top + 3, "title": "", "description": "", "group": "Other", "secret": False, "value": "", "value2": ""}
+        self.rows[name] = {
+            "name": name,
+            "id": top + 3,
+            "title": "",
+            "description": "",
+            "group": "Other",
+            "secret": False,
+            "value": "",
+            "value2": "",
+        }
         return self.rows[name]
 
     def save(self):
@@ -338,7 +360,9 @@ class Store:
     def update(self, elements):
         """Save all or nothing; the answer is the flat list of what was saved."""
         if not isinstance(elements, list):
-            raise Refused(400, "JSON parse error: Cannot deserialize value of type `java.util.ArrayList` from Object value")
+            raise Refused(
+                400, "JSON parse error: Cannot deserialize value of type `java.util.ArrayList` from Object value"
+            )
         with self.lock:
             wanted, created = {}, []
             for element in elements:
@@ -348,20 +372,22 @@ class Store:
                     raise Refused(400, "JSON parse error: an element has no name")
                 name, value = element["name"], element.get("value1")
                 if isinstance(value, (dict, list)):
-                    raise Refused(400, "JSON parse error: Cannot deserialize value of type `java.lang.String` from Object value")
+                    raise Refused(
+                        400, "JSON parse error: Cannot deserialize value of type `java.lang.String` from Object value"
+                    )
                 if isinstance(value, bool):
                     value = str(value).lower()
                 if name in wanted or name in created:
-                    raise Refused(400, "Property %s is there twice" % name)
+                    raise Refused(400, f"Property {name} is there twice")
                 row = self.rows.get(name)
                 if row is None:
                     if self.settings.unknown_keys == "refuse":
-                        raise Refused(400, "Property %s does not exist" % name)
+                        raise Refused(400, f"Property {name} does not exist")
                     if self.settings.unknown_keys == "ignore":
                         continue
                     created.append(name)
                 elif element.get("id") != row["id"]:
-                    raise Refused(400, "Id %s is not the id of property %s" % (element.get("id"), name))
+                    raise Refused(400, "Id {} is not the id of property {}".format(element.get("id"), name))
                 wanted[name] = "" if value is None else str(value)
             answer = []
             for name, value in wanted.items():
@@ -406,7 +432,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format, *args):
         if self.app.log_requests:
-            log("%s %s" % (self.address_string(), format % args))
+            log(f"{self.address_string()} {format % args}")
 
     # ---- plumbing
     def handle_one_request(self):
@@ -434,7 +460,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if route is None or self.command not in route:
                 self.user()  # a stranger learns nothing about what exists
                 known = route is not None
-                raise Refused(405 if known else 404, "Request method '%s' not supported" % self.command if known else "No message available")
+                raise Refused(
+                    405 if known else 404,
+                    f"Request method '{self.command}' not supported" if known else "No message available",
+                )
             route[self.command](self)
         except Refused as error:
             body = error.body
@@ -479,7 +508,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def spring_error(self, status, message):
         reason = http.server.BaseHTTPRequestHandler.responses.get(status, ("",))[0]
-        return {"timestamp": int(time.time() * 1000), "status": status, "error": reason, "message": message, "path": self.path_only}
+        return {
+            "timestamp": int(time.time() * 1000),
+            "status": status,
+            "error": reason,
+            "message": message,
+            "path": self.path_only,
+        }
 
     def answer(self, status, body, headers=()):
         """A dict or list goes out as JSON, a text that starts with < as HTML, any other text as it is."""
@@ -503,20 +538,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def redirect(self, path):
         scheme = "https" if self.server.tls else "http"
         host = self.headers.get("Host") or "localhost"
-        self.answer(302, "", [("Location", "%s://%s%s" % (scheme, host, path))])
+        self.answer(302, "", [("Location", f"{scheme}://{host}{path}")])
 
     def json_body(self):
         if self.headers.get_content_type() != "application/json":
-            raise Refused(415, "Content type '%s' not supported" % self.headers.get_content_type())
+            raise Refused(415, f"Content type '{self.headers.get_content_type()}' not supported")
         try:
             return json.loads(self.body)
         except ValueError as error:
-            raise Refused(400, "JSON parse error: %s" % error) from error
+            raise Refused(400, f"JSON parse error: {error}") from error
 
     def form(self):
         if self.headers.get_content_type() != "application/x-www-form-urlencoded":
             return {}
-        return {name: values[0] for name, values in urllib.parse.parse_qs(self.body.decode(), keep_blank_values=True).items()}
+        return {
+            name: values[0]
+            for name, values in urllib.parse.parse_qs(self.body.decode(), keep_blank_values=True).items()
+        }
 
     # ---- who is it
     def cookies(self):
@@ -549,7 +587,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.check_csrf(session)
             return session["user"]
         if self.settings.unauthenticated == "401":
-            raise Refused(401, {"error": "unauthorized", "error_description": "Full authentication is required to access this resource"})
+            raise Refused(
+                401,
+                {
+                    "error": "unauthorized",
+                    "error_description": "Full authentication is required to access this resource",
+                },
+            )
         if self.settings.unauthenticated == "html":
             raise LoginPage
         raise Redirect("/login")
@@ -560,7 +604,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         given = self.headers.get("X-XSRF-TOKEN") or self.headers.get("X-CSRF-TOKEN") or self.form().get("_csrf") or ""
         expected = session["csrf"] if session else ""
         if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
-            raise Refused(403, "Invalid CSRF Token '%s' was found on the request parameter '_csrf' or header 'X-XSRF-TOKEN'." % ("null" if not given else "..."))
+            raise Refused(
+                403,
+                "Invalid CSRF Token '%s' was found on the request parameter '_csrf' or header 'X-XSRF-TOKEN'."
+                % ("null" if not given else "..."),
+            )
 
     def need(self, permission):
         name = self.user()
@@ -573,14 +621,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.app.end_session(self.cookies().get("JSESSIONID"))
         identifier, csrf = self.app.new_session(user)
         secure = "; Secure" if self.server.tls else ""
-        self.new_cookies.append("JSESSIONID=%s; Path=/; HttpOnly%s" % (identifier, secure))
+        self.new_cookies.append(f"JSESSIONID={identifier}; Path=/; HttpOnly{secure}")
         if self.settings.csrf_enabled:
-            self.new_cookies.append("XSRF-TOKEN=%s; Path=/%s" % (csrf, secure))
+            self.new_cookies.append(f"XSRF-TOKEN={csrf}; Path=/{secure}")
         return csrf
 
     # ---- end points
     def get_root(self):
-        self.answer(200, "<!DOCTYPE html><html><head><title>Fire Insights</title></head><body>Welcome, %s</body></html>" % html.escape(self.user()))
+        self.answer(
+            200,
+            f"<!DOCTYPE html><html><title>Fire Insights</title><body>Welcome, {html.escape(self.user())}</body></html>",
+        )
 
     def get_login(self):
         session = self.app.session(self.cookies().get("JSESSIONID"))
@@ -606,22 +657,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
         settings = self.settings
         kind, _, given = self.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "basic":
-            raise Refused(401, {"error": "unauthorized", "error_description": "Full authentication is required to access this resource"})
-        expected = base64.b64encode(("%s:%s" % (settings.oauth_client, settings.oauth_secret)).encode()).decode()
+            raise Refused(
+                401,
+                {
+                    "error": "unauthorized",
+                    "error_description": "Full authentication is required to access this resource",
+                },
+            )
+        expected = base64.b64encode((f"{settings.oauth_client}:{settings.oauth_secret}").encode()).decode()
         if not hmac.compare_digest(given.strip().encode(), expected.encode()):
             raise Refused(401, {"error": "invalid_client", "error_description": "Bad client credentials"})
         form = self.form()
         if "grant_type" not in form:
             raise Refused(400, {"error": "invalid_request", "error_description": "Missing grant type"})
         if form["grant_type"] != "password":
-            raise Refused(400, {"error": "unsupported_grant_type", "error_description": "Unsupported grant type: %s" % form["grant_type"]})
+            raise Refused(
+                400,
+                {
+                    "error": "unsupported_grant_type",
+                    "error_description": "Unsupported grant type: {}".format(form["grant_type"]),
+                },
+            )
         if not self.app.good_password(form.get("username"), form.get("password")):
             raise Refused(400, {"error": "invalid_grant", "error_description": "Bad credentials"})
         token = self.app.new_bearer(form["username"])
-        self.answer(200, {
-            "access_token": token, "token_type": "bearer", "refresh_token": secrets.token_urlsafe(24),
-            "expires_in": int(settings.oauth_token_seconds), "scope": "read write trust",
-        })
+        self.answer(
+            200,
+            {
+                "access_token": token,
+                "token_type": "bearer",
+                "refresh_token": secrets.token_urlsafe(24),
+                "expires_in": int(settings.oauth_token_seconds),
+                "scope": "read write trust",
+            },
+        )
 
     def post_tokens(self):
         name = self.need("enable.tokenGeneration")
@@ -667,11 +736,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.need("configurations.manage")
         store = self.app.store
         with store.lock:
-            self.answer(200, [store.wrapped(store.rows[name]) for name in ("app.runOnCluster", "app.sparkSubmitJar", "app.postMessageURL") if name in store.rows])
+            self.answer(
+                200,
+                [
+                    store.wrapped(store.rows[name])
+                    for name in ("app.runOnCluster", "app.sparkSubmitJar", "app.postMessageURL")
+                    if name in store.rows
+                ],
+            )
 
     def get_subset(self):
         self.user()
-        group = {"/api/v1/configurations/kafka": "Kafka", "/api/v1/configurations/uiSettings": "UI", "/api/v1/configs/app": "App"}[self.path_only]
+        group = {
+            "/api/v1/configurations/kafka": "Kafka",
+            "/api/v1/configurations/uiSettings": "UI",
+            "/api/v1/configs/app": "App",
+        }[self.path_only]
         store = self.app.store
         with store.lock:
             self.answer(200, [store.flat(row) for row in store.rows.values() if row["group"] == group])
@@ -709,8 +789,13 @@ class _Listener(http.server.ThreadingHTTPServer):
     app = None
     tls = False
 
+    @property
+    def url(self):
+        address, port = self.server_address[:2]
+        return f"{'https' if self.tls else 'http'}://{address}:{port}"
+
     def handle_error(self, request, client_address):
-        log("%s: %r" % (client_address, sys.exc_info()[1]))
+        log(f"{client_address}: {sys.exc_info()[1]!r}")
 
 
 class SparkflowsServer:
@@ -765,8 +850,7 @@ class SparkflowsServer:
 
     @property
     def url(self):
-        listener = self.listeners[0]
-        return "%s://%s:%d" % ("https" if listener.tls else "http", *listener.server_address[:2])
+        return self.listeners[0].url
 
     # ---- for tests
     def token(self, user="admin", seconds=3600):
@@ -787,7 +871,11 @@ class SparkflowsServer:
 
     def saves(self):
         """The bodies of the saves that came in."""
-        return [json.loads(r["body"]) for r in self.requests if r["method"] == "POST" and r["path"] == "/api/v1/configurations"]
+        return [
+            json.loads(r["body"])
+            for r in self.requests
+            if r["method"] == "POST" and r["path"] == "/api/v1/configurations"
+        ]
 
     # ---- for the handlers
     def record(self, method, path, headers, body):
@@ -809,7 +897,11 @@ class SparkflowsServer:
     def new_session(self, user):
         identifier, csrf = secrets.token_hex(16).upper(), secrets.token_urlsafe(24)
         with self.lock:
-            self.sessions[identifier] = {"user": user, "csrf": csrf, "expires": time.time() + self.settings.session_seconds}
+            self.sessions[identifier] = {
+                "user": user,
+                "csrf": csrf,
+                "expires": time.time() + self.settings.session_seconds,
+            }
         return identifier, csrf
 
     def session(self, identifier):
@@ -844,7 +936,7 @@ class SparkflowsServer:
 
 # --------------------------------------------------------------------------------------------------------------------
 def keep_token(secret, user, days, path):
-    """Make sure that `path` (0600) has a token of `user` that is good for at least half of `days`; True = made a new one."""
+    """Keep in `path` (0600) a token of `user` that stays good for half of `days` or more; True = made a new one."""
     try:
         with open(path, encoding="ascii") as handle:
             claims = token_claims(secret, handle.read().strip())
@@ -862,7 +954,9 @@ def keep_token(secret, user, days, path):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="sparkflows_server", description=__doc__.splitlines()[0])
     parser.add_argument("--config", help="JSON file with switches; - reads it from standard input")
-    parser.add_argument("--mint-token", metavar="USER", help="do not serve: keep a valid token of this user in --token-file")
+    parser.add_argument(
+        "--mint-token", metavar="USER", help="do not serve: keep a valid token of this user in --token-file"
+    )
     parser.add_argument("--token-file", help="where to keep it; says 'minted' or 'unchanged'")
     parser.add_argument("--days", type=float, default=30, help="how long a new token is valid")
     options = parser.parse_args(arguments)
@@ -875,15 +969,19 @@ def main(arguments=None):
     try:
         settings = Settings.from_dict(values)
     except (ValueError, TypeError) as error:
-        parser.error("%s: %s" % (options.config, error))
+        parser.error(f"{options.config}: {error}")
     if options.mint_token:
         if not settings.token_secret or not options.token_file:
             parser.error("--mint-token needs token_secret in the configuration and --token-file")
-        print("minted" if keep_token(settings.token_secret, options.mint_token, options.days, options.token_file) else "unchanged")
+        print(
+            "minted"
+            if keep_token(settings.token_secret, options.mint_token, options.days, options.token_file)
+            else "unchanged"
+        )
         return
     server = SparkflowsServer(settings, log_requests=True).start()
     for listener in server.listeners:
-        log("listening on %s:%d, %s" % (*listener.server_address[:2], "https" if listener.tls else "http"))
+        log(f"listening on {listener.url}")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -1,10 +1,6 @@
-import sys
-from pathlib import Path
-
 import pytest
 import requests
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "doubles"))
+from sparkflows_server import SparkflowsServer
 
 
 class Client:
@@ -24,8 +20,6 @@ class Client:
 @pytest.fixture
 def double():
     """Starts doubles: double(switch=value, ...) -> (server, client); all are stopped at the end."""
-    from sparkflows_server import SparkflowsServer
-
     running = []
 
     def start(**switches):

@@ -32,7 +32,7 @@ def by_name(listing):
         listing = [element for group in listing.values() for element in group]
     flat = []
     for element in listing:
-        flat += element["properties"] if "properties" in element else [element]
+        flat += element.get("properties", [element])
     return {e["name"]: e for e in (element.get("confProperty", element) for element in flat)}
 
 
@@ -72,19 +72,24 @@ def forged(server):
 
 
 def unsigned(server):
-    parts = [base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode()
-             for p in ({"alg": "none"}, {"sub": "admin", "exp": 9e15, "iat": 1})]
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode()
+        for p in ({"alg": "none"}, {"sub": "admin", "exp": 9e15, "iat": 1})
+    ]
     return ".".join(parts) + "."
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda s: "nonsense", "Invalid access token"),
-    (lambda s: "a.b.c", "Invalid access token"),
-    (unsigned, "Invalid access token"),
-    (forged, "JWT signature does not match locally computed signature"),
-    (lambda s: s.token(seconds=-1), "Access token expired"),
-    (lambda s: s.token(user="nobody"), "Invalid access token"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda s: "nonsense", "Invalid access token"),
+        (lambda s: "a.b.c", "Invalid access token"),
+        (unsigned, "Invalid access token"),
+        (forged, "JWT signature does not match locally computed signature"),
+        (lambda s: s.token(seconds=-1), "Access token expired"),
+        (lambda s: s.token(user="nobody"), "Invalid access token"),
+    ],
+)
 def test_bad_tokens_are_refused(double, make, message):
     server, client = double()
     for headers in ({"token": make(server)},):
@@ -105,8 +110,12 @@ def test_tokens_need_cors_on_and_csrf_off(double, switches):
 
 
 def oauth(client, basic=("sparkflows", "secret"), **form):
-    return client("POST", "/oauth/token", auth=basic,
-                  data={"grant_type": "password", "username": "admin", "password": "admin", **form})
+    return client(
+        "POST",
+        "/oauth/token",
+        auth=basic,
+        data={"grant_type": "password", "username": "admin", "password": "admin", **form},
+    )
 
 
 def test_oauth2_login(double):
@@ -138,13 +147,16 @@ def test_oauth2_token_expires(double):
     assert "expired" in answer.json()["error_description"]
 
 
-@pytest.mark.parametrize("arguments, status, error", [
-    ({"basic": None}, 401, "unauthorized"),
-    ({"basic": ("sparkflows", "wrong")}, 401, "invalid_client"),
-    ({"password": "wrong"}, 400, "invalid_grant"),
-    ({"username": "nobody"}, 400, "invalid_grant"),
-    ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),
-])
+@pytest.mark.parametrize(
+    "arguments, status, error",
+    [
+        ({"basic": None}, 401, "unauthorized"),
+        ({"basic": ("sparkflows", "wrong")}, 401, "invalid_client"),
+        ({"password": "wrong"}, 400, "invalid_grant"),
+        ({"username": "nobody"}, 400, "invalid_grant"),
+        ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),
+    ],
+)
 def test_oauth2_refusals(double, arguments, status, error):
     server, client = double()
     answer = oauth(client, **arguments)
@@ -196,7 +208,9 @@ def test_csrf_protects_login_and_writes(double):
     assert client("GET", CONFIGURATIONS).status_code == 200  # reading needs none
     change = [element(server, TRACKING, "http://m:5000")]
     assert client("POST", CONFIGURATIONS, json=change).status_code == 403
-    assert client("POST", CONFIGURATIONS, json=change, headers={"X-XSRF-TOKEN": csrf}).status_code == 403  # the one of before the login
+    assert (
+        client("POST", CONFIGURATIONS, json=change, headers={"X-XSRF-TOKEN": csrf}).status_code == 403
+    )  # the one of before the login
     new = {"X-XSRF-TOKEN": client.session.cookies["XSRF-TOKEN"]}
     assert client("POST", CONFIGURATIONS, json=change, headers=new).status_code == 200
     assert server.value(TRACKING) == "http://m:5000"
@@ -227,7 +241,9 @@ def test_permissions(double):
 def test_mint_by_api(double):
     server, client = double()
     expires = int(time.time() * 1000) + 60_000
-    answer = client("POST", "/api/v1/tokens", headers=auth(server), json={"expiredDuration": str(expires), "description": "test"})
+    answer = client(
+        "POST", "/api/v1/tokens", headers=auth(server), json={"expiredDuration": str(expires), "description": "test"}
+    )
     assert answer.status_code == 201
     assert client("GET", CONFIGURATIONS, headers={"token": answer.json()["accessToken"]}).status_code == 200
 
@@ -235,7 +251,9 @@ def test_mint_by_api(double):
 @pytest.mark.parametrize("release, status", [("3.3.7", 201), ("3.3.11", 400), ("3.4.0", 400)])
 def test_description_is_mandatory_since_3_3_11(double, release, status):
     server, client = double(release=release)
-    answer = client("POST", "/api/v1/tokens", headers=auth(server), json={"expiredDuration": str(int(time.time() * 1000) + 60_000)})
+    answer = client(
+        "POST", "/api/v1/tokens", headers=auth(server), json={"expiredDuration": str(int(time.time() * 1000) + 60_000)}
+    )
     assert answer.status_code == status
 
 
@@ -270,12 +288,32 @@ def test_the_26_attested_keys_are_there(double):
     server, client = double()
     names = read(server, client)
     attested = [  # spelled out: the table must not lose one by an edit
-        "mlops.mlflow.trackingURL", "mlops.mlflow.deploy.mode", "mlops.port", "mlops.aws.s3.access.key", "mlops.aws.s3.secret.key",
-        "mlops.aws.s3.endpoint.url", "mlops.aws.s3.ignore.tls", "mlops.models.state.values", "mlops.target.deployment",
-        "mlops.timeout", "mlops.docker.registry.sparkflows", "mlops.docker.context.path", "mlops.fire.server.jar.name",
-        "mlops.deployment.container.port", "mlops.service.port", "mlops.service.target.port", "mlops.kubeflow.namespace",
-        "mlops.kubernetes.images.namespace", "mlops.kubeflow.username", "mlops.kubeflow.password", "mlops.kubeflow.config.path",
-        "mlops.kubeflow.hostport", "mlops.kubernetes.config.path", "mlops.region", "mlops.aws_id", "mlops.arn",
+        "mlops.mlflow.trackingURL",
+        "mlops.mlflow.deploy.mode",
+        "mlops.port",
+        "mlops.aws.s3.access.key",
+        "mlops.aws.s3.secret.key",
+        "mlops.aws.s3.endpoint.url",
+        "mlops.aws.s3.ignore.tls",
+        "mlops.models.state.values",
+        "mlops.target.deployment",
+        "mlops.timeout",
+        "mlops.docker.registry.sparkflows",
+        "mlops.docker.context.path",
+        "mlops.fire.server.jar.name",
+        "mlops.deployment.container.port",
+        "mlops.service.port",
+        "mlops.service.target.port",
+        "mlops.kubeflow.namespace",
+        "mlops.kubernetes.images.namespace",
+        "mlops.kubeflow.username",
+        "mlops.kubeflow.password",
+        "mlops.kubeflow.config.path",
+        "mlops.kubeflow.hostport",
+        "mlops.kubernetes.config.path",
+        "mlops.region",
+        "mlops.aws_id",
+        "mlops.arn",
     ]
     assert len(attested) == 26
     assert set(attested) <= set(names)
@@ -288,8 +326,10 @@ def test_shapes(double, shape):
     assert set(by_name(listing)) == set(server.values())
     first = listing if isinstance(listing, list) else listing["App"]
     keys = {
-        "wrapped": {"confProperty", "title", "description"}, "grouped": {"confProperty", "title", "description"},
-        "flat": {"id", "name", "value1", "value2"}, "flat_titled": {"id", "name", "value1", "value2", "title", "description"},
+        "wrapped": {"confProperty", "title", "description"},
+        "grouped": {"confProperty", "title", "description"},
+        "flat": {"id", "name", "value1", "value2"},
+        "flat_titled": {"id", "name", "value1", "value2", "title", "description"},
         "grouped_list": {"name", "properties"},
     }
     assert set(first[0]) == keys[shape]
@@ -306,13 +346,23 @@ def test_partial_save_answers_the_flat_list(double, wrap):
     assert read(server, client)[TRACKING]["value1"] == "http://m:5000"
 
 
-@pytest.mark.parametrize("change", [
-    {"id": 1}, {"id": None}, {"name": "mlops.no.such.key"}, {"name": None}, {"value1": {"a": 1}}, {"value1": ["a"]},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 1},
+        {"id": None},
+        {"name": "mlops.no.such.key"},
+        {"name": None},
+        {"value1": {"a": 1}},
+        {"value1": ["a"]},
+    ],
+)
 def test_a_save_with_one_bad_element_changes_nothing(double, change):
     server, client = double()
     before = server.values()
-    answer = save(server, client, element(server, "mlops.port", "9999"), {**element(server, TRACKING, "http://m:5000"), **change})
+    answer = save(
+        server, client, element(server, "mlops.port", "9999"), {**element(server, TRACKING, "http://m:5000"), **change}
+    )
     assert answer.status_code == 400
     assert server.values() == before
 
@@ -327,7 +377,9 @@ def test_bad_bodies(double):
     assert save(server, client, twice, twice).status_code == 400
 
 
-@pytest.mark.parametrize("switch, status, there", [("refuse", 400, False), ("ignore", 200, False), ("create", 200, True)])
+@pytest.mark.parametrize(
+    "switch, status, there", [("refuse", 400, False), ("ignore", 200, False), ("create", 200, True)]
+)
 def test_unknown_keys(double, switch, status, there):
     server, client = double(unknown_keys=switch)
     assert save(server, client, {"name": "mlops.new", "value1": "v"}).status_code == status
@@ -365,7 +417,9 @@ def test_subsets_and_infer(double):
     server, client = double()
     inferred = client("GET", CONFIGURATIONS + "/infer", headers=auth(server)).json()
     assert inferred[0]["confProperty"]["name"] == "app.runOnCluster"
-    assert client("POST", CONFIGURATIONS, headers=auth(server), json=inferred).status_code == 200  # as the published sample does
+    assert (
+        client("POST", CONFIGURATIONS, headers=auth(server), json=inferred).status_code == 200
+    )  # as the published sample does
     for path in (CONFIGURATIONS + "/kafka", CONFIGURATIONS + "/uiSettings", "/api/v1/configs/app"):
         assert client("GET", path, headers=auth(server)).json()
 
@@ -406,11 +460,24 @@ def test_restart_forgets_logins(double):
     assert read(server, client)[TRACKING]["value1"] == "http://m:5000"
 
 
-@pytest.mark.parametrize("text, expected", [
-    (b"a=b", {"a": "b"}), (b"a = b ", {"a": "b "}), (b"a:b", {"a": "b"}), (b"a b", {"a": "b"}), (b"a", {"a": ""}),
-    (b"a=", {"a": ""}), (b"# c\n! d\n\n  a=b", {"a": "b"}), (b"a=b\\\n   c", {"a": "bc"}), (b"a=x\\\\\nb=y", {"a": "x\\", "b": "y"}),
-    (b"a\\=b=c\\:\\n\\u00e9", {"a=b": "c:\n\u00e9"}), (b"a=\xe9", {"a": "\u00e9"}), (b"a=1\r\na=2", {"a": "2"}), (b"a=b=c", {"a": "b=c"}),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (b"a=b", {"a": "b"}),
+        (b"a = b ", {"a": "b "}),
+        (b"a:b", {"a": "b"}),
+        (b"a b", {"a": "b"}),
+        (b"a", {"a": ""}),
+        (b"a=", {"a": ""}),
+        (b"# c\n! d\n\n  a=b", {"a": "b"}),
+        (b"a=b\\\n   c", {"a": "bc"}),
+        (b"a=x\\\\\nb=y", {"a": "x\\", "b": "y"}),
+        (b"a\\=b=c\\:\\n\\u00e9", {"a=b": "c:\n\u00e9"}),
+        (b"a=\xe9", {"a": "\u00e9"}),
+        (b"a=1\r\na=2", {"a": "2"}),
+        (b"a=b=c", {"a": "b=c"}),
+    ],
+)
 def test_properties_syntax(text, expected):
     from sparkflows_server.server import parse_properties
 
@@ -503,8 +570,13 @@ def certificate(tmp_path_factory):
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "double")])
     now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - datetime.timedelta(minutes=1)).not_valid_after(now + datetime.timedelta(hours=1))
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(minutes=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
         .add_extension(x509.BasicConstraints(True, 0), True)
         .sign(key, hashes.SHA256())
@@ -524,7 +596,7 @@ def test_https(double, certificate):
     with pytest.raises(requests.exceptions.SSLError):
         client("GET", "/healthcheck")
     assert ssl.get_server_certificate(server.listeners[0].server_address)
-    plain = "http://127.0.0.1:%d/healthcheck" % server.listeners[1].server_address[1]
+    plain = server.listeners[1].url + "/healthcheck"
     assert requests.get(plain, timeout=5).json() == {"status": "UP"}
 
 
@@ -532,13 +604,27 @@ def test_as_a_program(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"token_secret": "s", "state_file": str(tmp_path / "state.json")}))
     token = tmp_path / "token"
-    mint = [sys.executable, str(DOUBLES / "sparkflows_server" / "server.py"), "--config", str(config), "--mint-token", "admin", "--token-file", str(token)]
+    mint = [
+        sys.executable,
+        str(DOUBLES / "sparkflows_server" / "server.py"),
+        "--config",
+        str(config),
+        "--mint-token",
+        "admin",
+        "--token-file",
+        str(token),
+    ]
     assert subprocess.run(mint, capture_output=True, text=True, check=True).stdout == "minted\n"
     assert stat.S_IMODE(os.stat(token).st_mode) == 0o600
     assert subprocess.run(mint, capture_output=True, text=True, check=True).stdout == "unchanged\n"
-    process = subprocess.Popen([sys.executable, "-m", "sparkflows_server", "--config", str(config)], cwd=DOUBLES, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sparkflows_server", "--config", str(config)],
+        cwd=DOUBLES,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
-        url = "http://" + re.search(r"listening on (\S+),", process.stderr.readline())[1]
+        url = re.search(r"listening on (\S+)", process.stderr.readline())[1]
         answer = requests.get(url + CONFIGURATIONS, headers={"token": token.read_text()}, timeout=5)
         assert answer.status_code == 200
         assert token.read_text() not in process.stderr.readline()
@@ -550,6 +636,12 @@ def test_as_a_program(tmp_path):
 def test_as_a_program_names_a_bad_switch(tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"no_such_switch": 1}')
-    run = subprocess.run([sys.executable, "-m", "sparkflows_server", "--config", str(config)], cwd=DOUBLES, capture_output=True, text=True, timeout=10)
+    run = subprocess.run(
+        [sys.executable, "-m", "sparkflows_server", "--config", str(config)],
+        cwd=DOUBLES,
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
     assert run.returncode == 2
     assert "no_such_switch" in run.stderr
