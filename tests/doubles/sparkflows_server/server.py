@@ -113,6 +113,7 @@ class Settings:
     token_secret: str = ""  # signs access tokens; empty = a random one per process
     cors_enabled: bool = True  # fire.cors.enable
     csrf_enabled: bool = False  # fire.security.csrf.enable
+    csrf_cookie: bool = True  # offers the CSRF token as the cookie XSRF-TOKEN too, not only in the pages
     oauth_client: str = "sparkflows"
     oauth_secret: str = "secret"
     oauth_token_seconds: float = 28800
@@ -408,8 +409,13 @@ def log(text):
     print(text, file=sys.stderr, flush=True)
 
 
+HOME_PAGE = """<!DOCTYPE html>
+<html><head><title>Fire Insights</title>
+<meta name="_csrf" content="%(csrf)s"><meta name="_csrf_header" content="X-CSRF-TOKEN"></head>
+<body>Welcome, %(user)s</body></html>
+"""
 LOGIN_PAGE = """<!DOCTYPE html>
-<html><head><title>Fire Insights - Login</title><meta name="_csrf" content="%(csrf)s"></head><body>
+<html><head><title>Fire Insights - Login</title></head><body>
 <form action="/login" method="post">
 <input name="username"><input name="password" type="password"><input type="hidden" name="_csrf" value="%(csrf)s">
 <button>Login</button></form></body></html>
@@ -622,16 +628,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         identifier, csrf = self.app.new_session(user)
         secure = "; Secure" if self.server.tls else ""
         self.new_cookies.append(f"JSESSIONID={identifier}; Path=/; HttpOnly{secure}")
-        if self.settings.csrf_enabled:
+        if self.settings.csrf_enabled and self.settings.csrf_cookie:
             self.new_cookies.append(f"XSRF-TOKEN={csrf}; Path=/{secure}")
         return csrf
 
     # ---- end points
     def get_root(self):
-        self.answer(
-            200,
-            f"<!DOCTYPE html><html><title>Fire Insights</title><body>Welcome, {html.escape(self.user())}</body></html>",
-        )
+        user = self.user()
+        session = self.app.session(self.cookies().get("JSESSIONID"))
+        csrf = session["csrf"] if session and self.settings.csrf_enabled else ""
+        self.answer(200, HOME_PAGE % {"user": html.escape(user), "csrf": csrf})
 
     def get_login(self):
         session = self.app.session(self.cookies().get("JSESSIONID"))

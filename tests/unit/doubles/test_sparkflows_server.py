@@ -216,6 +216,17 @@ def test_csrf_protects_login_and_writes(double):
     assert server.value(TRACKING) == "http://m:5000"
 
 
+def test_csrf_token_in_pages_only(double):
+    server, client = double(csrf_enabled=True, csrf_cookie=False)
+    csrf = re.search(r'name="_csrf" value="([^"]+)"', client("GET", "/login").text)[1]
+    client("POST", "/login", data={"username": "admin", "password": "admin", "_csrf": csrf})
+    assert "XSRF-TOKEN" not in client.session.cookies
+    meta = dict(re.findall(r'<meta name="(\w+)" content="([^"]+)">', client("GET", "/").text))
+    change = [element(server, TRACKING, "http://m:5000")]
+    headers = {meta["_csrf_header"]: meta["_csrf"]}
+    assert client("POST", CONFIGURATIONS, json=change, headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("how, status", [("redirect", 302), ("html", 200), ("401", 401)])
 def test_without_credentials(double, how, status):
     server, client = double(unauthenticated=how)
