@@ -1,0 +1,136 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import getpass
+import grp
+import json
+import os
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkflows.mlops.plugins.modules import mlops_files
+
+OWN = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+CANARY = "canary-4c1f"
+
+
+@pytest.fixture(name="run")
+def fixture_run(capsys):
+    """Run the module, as Ansible does, and return its JSON and its raw output."""
+
+    def run(*files, check=False):
+        params = {"files": [dict(OWN, **entry) for entry in files], "_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args(params), pytest.raises(SystemExit):
+            mlops_files.main()
+        output = capsys.readouterr().out
+        return json.loads(output), output
+
+    return run
+
+
+def mode(path):
+    return oct(path.stat().st_mode & 0o7777)
+
+
+def test_first_run_writes_all_in_order_and_second_run_changes_nothing(run, tmp_path):
+    files = [
+        {"path": str(tmp_path / "conf"), "state": "directory", "mode": "0750"},
+        {"path": str(tmp_path / "conf/a.env"), "secret_content": CANARY, "mode": "0640"},
+        {"path": str(tmp_path / "a.service"), "content": "[Unit]\nDescription=ä\n"},
+    ]
+    first, output = run(*files)
+    assert first["changed"] and first["changed_paths"] == [entry["path"] for entry in files]
+    assert CANARY not in output
+    assert (tmp_path / "conf/a.env").read_text() == CANARY
+    assert (tmp_path / "a.service").read_text(encoding="utf-8") == "[Unit]\nDescription=ä\n"
+    assert [mode(tmp_path / name) for name in ("conf", "conf/a.env", "a.service")] == ["0o750", "0o640", "0o644"]
+    assert sorted(os.listdir(tmp_path / "conf")) == ["a.env"]
+
+    second = run(*files)[0]
+    assert not second["changed"] and second["diff"] == []
+
+
+def test_default_mode_of_a_directory_lets_it_be_entered(run, tmp_path):
+    run({"path": str(tmp_path / "d"), "state": "directory"})
+    assert mode(tmp_path / "d") == "0o755"
+
+
+def test_changed_content_is_shown_and_a_secret_is_not(run, tmp_path):
+    unit, secret = tmp_path / "unit", tmp_path / "secret"
+    unit.write_text("old\n")
+    secret.write_text(CANARY)
+    result, output = run({"path": str(unit), "content": "new\n"}, {"path": str(secret), "secret_content": CANARY + "2"})
+    assert result["diff"][0]["before"] == "old\n" and result["diff"][0]["after"] == "new\n"
+    assert str(secret) in result["diff"][1]["prepared"]
+    assert CANARY not in output
+    assert secret.read_text() == CANARY + "2"
+
+
+def test_only_the_mode_differs(run, tmp_path):
+    path = tmp_path / "secret"
+    path.write_text(CANARY)
+    path.chmod(0o644)
+    before = path.stat().st_mtime_ns
+    result = run({"path": str(path), "secret_content": CANARY, "mode": "0640"})[0]
+    assert result["changed"] and mode(path) == "0o640"
+    # The age of a file tells whether a service has read it.
+    assert path.stat().st_mtime_ns == before
+
+
+def test_check_mode_says_the_same_and_touches_nothing(run, tmp_path):
+    old = tmp_path / "old"
+    old.write_text("old\n")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    files = [
+        {"path": str(tmp_path / "new"), "state": "directory", "group": "no-such-group"},
+        {"path": str(tmp_path / "new/file"), "content": "x", "group": "no-such-group"},
+        {"path": str(old), "content": "new\n"},
+        {"path": str(gone), "state": "absent"},
+    ]
+    result = run(*files, check=True)[0]
+    assert result["changed_paths"] == [entry["path"] for entry in files]
+    assert old.read_text() == "old\n" and gone.is_dir() and not (tmp_path / "new").exists()
+
+
+def test_absent(run, tmp_path):
+    directory, file, link = tmp_path / "d", tmp_path / "f", tmp_path / "l"
+    directory.mkdir()
+    (directory / "inner").write_text("x")
+    file.write_text("x")
+    link.symlink_to(directory)
+    files = [{"path": str(path), "state": "absent"} for path in (link, file, directory)]
+    assert run(*files)[0]["changed"]
+    assert os.listdir(tmp_path) == []
+    assert not run(*files)[0]["changed"]
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ({"path": "missing/file", "content": "x"}, "No such file or directory"),
+        ({"path": "file/below", "content": "x"}, "Not a directory"),
+        ({"path": "directory", "content": "x"}, "Is a directory"),
+    ],
+)
+def test_what_the_system_refuses_is_named(run, tmp_path, entry, message):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "directory").mkdir()
+    path = str(tmp_path / entry["path"])
+    result = run(dict(entry, path=path))[0]
+    assert result["failed"] and result["msg"] == f"{path}: {message}"
+    assert sorted(os.listdir(tmp_path)) == ["directory", "file"]
+
+
+def test_wrong_owner_leaves_no_half_written_file(run, tmp_path):
+    result, output = run({"path": str(tmp_path / "f"), "secret_content": CANARY, "group": "no-such-group"})
+    assert result["failed"] and "no-such-group" in result["msg"]
+    assert CANARY not in output and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("entry", [{}, {"content": "x", "secret_content": "y"}])
+def test_a_file_has_one_content(run, tmp_path, entry):
+    assert run(dict(entry, path=str(tmp_path / "f")))[0]["failed"]
