@@ -11,8 +11,8 @@ short_description: The files and directories of a service, written in one go
 version_added: 1.0.0
 description:
   - Writes the files and makes the directories that belong together (unit, settings, secrets), in the given order.
-  - A site serves tens of models, each with files of its own. One task for each file takes most of a second each time, also
-    when nothing has changed; this module looks at all of them at once.
+  - A site serves tens of models, each with files of its own. One task for each file takes most of a second each time,
+    also when nothing has changed; this module looks at all of them at once.
   - A file appears under its name only when it is complete and has its owner and mode, so a secret is never readable by
     others, not for a moment, and a service never reads half a file.
   - The difference shows every file but those with O(files[].secret_content).
