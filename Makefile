@@ -7,7 +7,6 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 TOOLS := .venv/.installed
 COLLECTION := .cache/collections/ansible_collections/sparkflows/mlops
-BUILT := .cache/built/ansible_collections/sparkflows/mlops
 
 .PHONY: help
 help: ## List what can be made
@@ -32,8 +31,8 @@ lint: setup ## ansible-lint (production profile), yamllint, ruff
 	ansible-lint --quiet
 
 .PHONY: sanity
-sanity: $(BUILT)/MANIFEST.json ## ansible-test sanity on the built and installed collection
-	tests/sanity/run $(BUILT)
+sanity: setup ## ansible-test sanity on the built and installed collection
+	tests/sanity/run
 
 .PHONY: unit
 unit: setup ## Unit tests
@@ -58,11 +57,6 @@ $(TOOLS): .config/dev-requirements.txt
 $(COLLECTION):
 	@mkdir -p $(@D)
 	@ln -sfn ../../../.. $@
-
-$(BUILT)/MANIFEST.json: $(TOOLS) $(shell git ls-files 2>/dev/null)
-	@rm -rf .cache/built && mkdir -p .cache/built
-	ansible-galaxy collection build --force --output-path .cache/built
-	ansible-galaxy collection install --offline --no-deps --force --collections-path .cache/built .cache/built/sparkflows-mlops-*.tar.gz
 
 .PHONY: lock
 lock: setup ## Renew the locks of the development tools and of the stacks

@@ -1,0 +1,80 @@
+"""A lab of its own, and ansible-playbook runs against it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+NAME = "integration"
+HOSTS = ("mlflow1", "sparkflows1")
+
+# Values that must not be seen anywhere. They are given as an administrator's vaulted variables would be.
+CANARIES = {
+    "mlops_mlflow_password": "canary-mlflow-password-7d1f",
+    "mlops_s3_access_key": "CANARYACCESSKEY7D1F",
+    "mlops_s3_secret_key": "canary/s3+secret=key-7d1f",
+}
+
+
+class Run:
+    """What a run of ansible-playbook said and did."""
+
+    def __init__(self, completed):
+        self.returncode = completed.returncode
+        self.output = completed.stdout
+        # Messages are folded by the YAML output; one line is easier to search.
+        self.text = re.sub(r"\s+", " ", self.output)
+        self.changed = {host: int(number) for host, number in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+
+
+class Lab:
+    environment = {**os.environ, "LAB_NAME": NAME, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+                   "COLUMNS": "500"}
+
+    def command(self, *arguments):
+        return ["ansible-playbook", *arguments]
+
+    def run(self, playbook, *arguments):
+        """Run a playbook of the collection to its end."""
+        return Run(subprocess.run(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env=self.environment, check=False,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+
+    def start(self, playbook, *arguments, log):
+        """Start a playbook in a process group of its own, to be killed."""
+        return subprocess.Popen(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env=self.environment,
+                                stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    @staticmethod
+    def kill(process):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    @staticmethod
+    def sh(host, script):
+        """Run a shell script on a lab host and give back what it prints."""
+        return subprocess.run(["docker", "exec", f"{NAME}-{host}", "sh", "-c", script], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    @staticmethod
+    def files_changed(host):
+        """Files that differ from the image, as the engine sees them; what Ansible and systemd do on any host is left out."""
+        lines = subprocess.run(["docker", "diff", f"{NAME}-{host}"], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        return sorted(line for line in lines if not re.search(r" /(root/\.ansible|root$|run|tmp|var/tmp|var/log|var/lib/systemd|dev)", line))
+
+    def fresh(self):
+        assert self.run("lab_down.yml").returncode == 0
+        up = self.run("lab_up.yml")
+        assert up.returncode == 0, up.output
+
+
+@pytest.fixture(scope="session", name="lab")
+def fixture_lab():
+    lab = Lab()
+    lab.fresh()
+    yield lab
+    lab.run("lab_down.yml")

@@ -1,0 +1,62 @@
+"""A role's argument spec is its documentation and its contract: it must say exactly what the defaults have."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+COLLECTION = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir() if (path / "defaults").is_dir())
+TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float}
+
+
+def load(role, name):
+    path = COLLECTION / "roles" / role / name
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.exists() else {}
+
+
+@pytest.fixture(name="specs", params=ROLES)
+def fixture_specs(request):
+    return request.param, load(request.param, "meta/argument_specs.yml")["argument_specs"]
+
+
+def test_options_are_the_defaults(specs):
+    role, entry_points = specs
+    assert set(entry_points["main"]["options"]) == set(load(role, "defaults/main.yml"))
+
+
+def test_every_entry_point_has_a_spec(specs):
+    role, entry_points = specs
+    for entry_point in ("main", "preflight"):
+        if (COLLECTION / "roles" / role / "tasks" / (entry_point + ".yml")).exists():
+            assert entry_point in entry_points
+            assert entry_points[entry_point]["options"] == entry_points["main"]["options"]
+
+
+def test_options_are_documented_and_typed(specs):
+    role, entry_points = specs
+    defaults = load(role, "defaults/main.yml")
+    for name, option in entry_points["main"]["options"].items():
+        assert option.get("description"), name
+        assert option.get("type") in TYPES, name
+        assert option["type"] != "list" or option.get("elements"), name
+        template = isinstance(defaults[name], str) and "{{" in defaults[name]
+        if "default" in option:
+            assert option["default"] == defaults[name], name
+        elif not template:
+            # A literal default has to be told; an expression is told in words.
+            assert option.get("required") or defaults[name] in (None, "", [], {}), name
+
+
+def test_variables_carry_the_name_of_their_role(specs):
+    role, _entry_points = specs
+    prefix = "mlops" if role == "topology" else role
+    assert all(name.startswith(prefix + "_") for name in load(role, "defaults/main.yml"))
+    assert all(name.startswith("_") and name.lstrip("_").startswith(prefix + "_") for name in load(role, "vars/main.yml"))
+
+
+def test_roles_are_alike(specs):
+    role, _entry_points = specs
+    if role != "topology":
+        assert load(role, "meta/main.yml")["dependencies"] == [{"role": "sparkflows.mlops.topology"}]
+        assert (COLLECTION / "roles" / role / "tasks" / "preflight.yml").exists()
