@@ -11,17 +11,17 @@ short_description: What a preflight check needs to know about a host, and which 
 version_added: 1.0.0
 description:
   - Reads the distribution, the file systems behind given paths and the listening TCP ports of the host that it runs on.
-  - Tries to connect to given hosts and ports from the host that it runs on, all at the same time, and tells an open port
-    from a refused, a filtered (firewalled) and an unresolvable one.
-  - Reads C(/proc), C(/etc/os-release) and the file system only. It needs no command and changes nothing, so it works the
-    same way in check mode and on an empty host.
+  - Tries to connect to given hosts and ports from the host that it runs on, all at the same time, and tells an open
+    port from a refused, a filtered (firewalled) and an unresolvable one.
+  - Reads C(/proc), C(/etc/os-release) and the file system only. It needs no command and changes nothing, so it works
+    the same way in check mode and on an empty host.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
   paths:
     description:
       - Paths whose file system is looked at.
-      - For a path that does not exist yet, its closest existing parent is looked at, which is where it would be created.
+      - For a path that does not exist yet, its closest existing parent is looked at, where it would be created.
     type: list
     elements: path
   connect:
