@@ -1,0 +1,160 @@
+# Copyright: Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Sparkflows on top of the HTTP transport: the three ways to log in, and verbs that speak JSON."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from urllib.parse import unquote
+
+from ansible.module_utils.urls import basic_auth_header
+from ansible_collections.sparkflows.mlops.plugins.module_utils import jwt
+from ansible_collections.sparkflows.mlops.plugins.module_utils.arguments import environment_variable
+from ansible_collections.sparkflows.mlops.plugins.module_utils.http import HttpClient, HttpError, MlopsError, NotLoggedIn
+
+CREDENTIALS = {"token": ("token",), "oauth2": ("username", "password"), "session": ("username", "password")}
+# Published by the vendor for every installation, hence no secret.
+OAUTH_CLIENT_SECRET = "secret"
+
+
+class SparkflowsClient:
+    def __init__(self, params, warn):
+        self.params = params
+        self.method = params["auth_method"]
+        self._require("url")
+        self.http = HttpClient(
+            url=params["url"],
+            product="Sparkflows",
+            timeout=params["timeout"],
+            retries=params["retries"],
+            validate_certs=params["validate_certs"],
+            ca_path=params["ca_path"],
+            warn=warn,
+            login_advice=self._login_advice(),
+        )
+        self.http.hide(params[name] for name in ("token", "password"))
+        self.url = self.http.url
+        self._ready = False
+        self._csrf = {}
+
+    # ---- verbs
+    def get(self, path):
+        return self._call("GET", path)
+
+    def post(self, path, body):
+        return self._call("POST", path, json_body=body)
+
+    def get_or_none(self, path):
+        """None where the server has no such path."""
+        try:
+            return self.get(path)
+        except HttpError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _call(self, method, path, **body):
+        self.login()
+        answer = self.http.send(method, path, headers=self._csrf_headers(method), **body)
+        if answer.status == 403 and "csrf" in answer.text.lower() and self.method == "session":
+            # Refused before anything was done: fetch the token that the server wants now, and try once more.
+            self._find_csrf("/", "/login")
+            answer = self.http.send(method, path, headers=self._csrf_headers(method), **body)
+        self.http.judge(answer)
+        if not answer.body.strip():
+            return None
+        data = answer.data()
+        if data is None and method == "GET":
+            raise HttpError(f"Sparkflows at {self.url}: {method} {path} answered HTTP {answer.status}, but not with JSON. Is url the address of Sparkflows itself?", answer)
+        return data
+
+    # ---- login
+    def has_credentials(self):
+        return all(self.params[name] for name in CREDENTIALS[self.method])
+
+    def login(self):
+        if self._ready:
+            return
+        self._require(*CREDENTIALS[self.method])
+        getattr(self, "_login_" + self.method)()
+        self._ready = True
+
+    def _login_token(self):
+        self.http.headers["token"] = self.params["token"]
+
+    def _login_oauth2(self):
+        client_secret = self.params["oauth_client_secret"] or OAUTH_CLIENT_SECRET
+        if client_secret != OAUTH_CLIENT_SECRET:
+            self.http.hide([client_secret])
+        answer = self.http.send(
+            "POST",
+            "/oauth/token",
+            form={"grant_type": "password", "username": self.params["username"], "password": self.params["password"]},
+            headers={"Authorization": basic_auth_header(self.params["oauth_client_id"], client_secret)},
+        )
+        if answer.status == 400:  # the standard's status for a wrong password, which is nothing but a refused login
+            raise self.http.refused(answer)
+        data = self.http.judge(answer).data()
+        token = data.get("access_token") if isinstance(data, dict) else None
+        if not token:
+            raise NotLoggedIn(f"Sparkflows at {self.url}: POST /oauth/token answered HTTP {answer.status} without an access_token.", answer)
+        self.http.hide([token])
+        self.http.headers["Authorization"] = "Bearer " + token
+
+    def _login_session(self):
+        self._find_csrf("/login")
+        form = {"username": self.params["username"], "password": self.params["password"]}
+        if "_csrf" in self._csrf:
+            form["_csrf"] = self._csrf["_csrf"]
+        answer = self.http.send("POST", "/login", form=form, headers=self._csrf_headers("POST"))
+        location = answer.headers.get("Location") or ""
+        # A form login answers a good password with a redirect, so here, and only here, a redirect is no failure in
+        # itself. Whether the session is worth anything shows with the first real call.
+        back_to_login = "error" in location or location.split("?")[0].endswith("/login")
+        if back_to_login or answer.status in (401, 403) or not len(self.http.cookies):
+            raise self.http.refused(answer)
+        if answer.status >= 400:
+            self.http.judge(answer)
+        self._csrf = {}  # belongs to the former session
+
+    def _find_csrf(self, *pages):
+        """Spring Security offers its CSRF token as a cookie, in <meta> tags or in a hidden field of a page."""
+        self._csrf = {}
+        for path in pages:
+            text = self.http.send("GET", path).text
+            field = re.search(r'name="_csrf"\s+(?:value|content)="([^"]+)"', text)
+            if field:
+                name = re.search(r'name="_csrf_header"\s+content="([^"]+)"', text)
+                self._csrf = {"_csrf": html.unescape(field.group(1)), "header": html.unescape(name.group(1)) if name else "X-CSRF-TOKEN"}
+                return
+
+    def _csrf_headers(self, method):
+        if self.method != "session" or method == "GET":
+            return {}
+        for cookie in self.http.cookies:
+            if cookie.name == "XSRF-TOKEN":
+                return {"X-XSRF-TOKEN": unquote(cookie.value or "")}
+        return {self._csrf["header"]: self._csrf["_csrf"]} if self._csrf else {}
+
+    # ---- texts
+    def _require(self, *names):
+        missing = [f"{name} (environment variable {environment_variable(name)})" for name in names if not self.params[name]]
+        if missing:
+            reason = "" if names == ("url",) else f", which auth_method={self.method} needs"
+            raise MlopsError(f"Set {' and '.join(missing)}{reason}.")
+
+    def _login_advice(self):
+        if self.method == "token":
+            end = jwt.expiry(self.params["token"])
+            if end and end < time.time():
+                return f"The token expired on {jwt.readable(end)}: set token (SPARKFLOWS_TOKEN) to a new one."
+            return (
+                "Check token (SPARKFLOWS_TOKEN): it may be wrong, revoked or of a user without the permission for this. The server takes tokens only "
+                "with fire.cors.enable=true and fire.security.csrf.enable=false in conf/application.properties."
+            )
+        return (
+            f"Check username (SPARKFLOWS_USERNAME) and password (SPARKFLOWS_PASSWORD), which auth_method={self.method} uses, and that this user has "
+            "the permission for this."
+        )

@@ -1,0 +1,276 @@
+# Copyright: Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""HTTP transport: one request at a time, judged strictly, with errors that an administrator can act on.
+
+It knows nothing of any product: a client for another server gives it a name, an address and advice for the case that the
+login is refused.
+"""
+
+from __future__ import annotations
+
+import html
+import http.client
+import json
+import os
+import random
+import re
+import socket
+import ssl
+import time
+from http.cookiejar import CookieJar
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
+
+from ansible.module_utils.urls import Request, make_context
+
+RETRY_STATUS = (429, 502, 503, 504)
+# POST is missing on purpose: a POST whose answer was lost may have done its work.
+IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
+LONGEST_PAUSE = 30.0
+# What servers of the Sparkflows family say about a bad token, whatever the status code is.
+BAD_TOKEN = ("invalid_token", "jwt signature does not match", "access denied")
+MESSAGE_LENGTH = 300
+
+
+class MlopsError(Exception):
+    """A failure with a text for the operator; `details` are further result fields for fail_json."""
+
+    def __init__(self, message, **details):
+        super().__init__(message)
+        self.details = details
+
+
+class Unreachable(MlopsError):
+    """No answer at all. `permanent` means that waiting will not help (certificate, wrong protocol)."""
+
+    def __init__(self, message, permanent=False):
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class HttpError(MlopsError):
+    """The server answered, and the answer is a refusal."""
+
+    def __init__(self, message, answer):
+        super().__init__(message, status=answer.status, method=answer.method, path=answer.path)
+        self.status = answer.status
+
+
+class NotLoggedIn(HttpError):
+    """401, 403, a bad token, a redirect, or a web page where data was asked for."""
+
+
+class Answer:
+    """What came back, read completely."""
+
+    def __init__(self, method, path, status, headers, body):
+        self.method, self.path, self.status, self.headers, self.body = method, path, status, headers, body
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def is_redirect(self):
+        return 300 <= self.status < 400
+
+    @property
+    def is_html(self):
+        kind = (self.headers.get("Content-Type") or "").lower()
+        return kind.startswith("text/html") or self.text[:200].lstrip().lower().startswith(("<!doctype html", "<html"))
+
+    def data(self):
+        """The JSON value, or None where the body is not JSON."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            return None
+
+    @property
+    def message(self):
+        """The server's own words about a failure, short."""
+        data = self.data()
+        if isinstance(data, dict):
+            words = [str(data[key]) for key in ("error", "error_description", "message", "detail") if data.get(key)]
+            return ": ".join(dict.fromkeys(words))[:MESSAGE_LENGTH]
+        if self.is_html:
+            title = re.search(r"<title[^>]*>(.*?)</title>", self.text, re.I | re.S)
+            return html.unescape(title.group(1)).strip()[:MESSAGE_LENGTH] if title else ""
+        return " ".join(self.text.split())[:MESSAGE_LENGTH]
+
+    @property
+    def says_bad_token(self):
+        data = self.data()
+        # A proper answer may well contain such words (in a list of settings, say): only error bodies are searched.
+        if self.status < 400 and data is not None and not (isinstance(data, dict) and "error" in data):
+            return False
+        return any(phrase in self.text[:2000].lower() for phrase in BAD_TOKEN)
+
+
+class HttpClient:
+    def __init__(self, url, product, timeout=30, retries=3, validate_certs=True, ca_path=None, warn=None, login_advice=""):
+        self.url = checked_url(url)
+        self.product = product
+        self.retries = retries
+        self.login_advice = login_advice
+        self.headers = {"Accept": "application/json"}
+        self.cookies = CookieJar()
+        self.warn = warn or (lambda text: None)
+        self._secrets = set()
+        self._request = Request(
+            http_agent="ansible-sparkflows.mlops",
+            follow_redirects="none",
+            use_netrc=False,  # only the options decide who logs in
+            timeout=timeout,
+            cookies=self.cookies,
+            context=self._tls_context(validate_certs, ca_path),
+        )
+        host = urlsplit(self.url).hostname
+        if self.url.startswith("http:") and not (host in ("localhost", "::1") or host.startswith("127.")):
+            self.warn(f"{self.url} is plain http: the login and every setting cross the network unencrypted. Prefer https.")
+
+    def _tls_context(self, validate_certs, ca_path):
+        if self.url.startswith("http:"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used; spares reading the system's certificates
+        if ca_path and not os.path.isfile(ca_path):
+            raise MlopsError(f"ca_path: there is no file {ca_path} on this host.")
+        try:
+            return make_context(cafile=ca_path or None, validate_certs=validate_certs)
+        except (OSError, ssl.SSLError) as error:
+            raise MlopsError(f"ca_path: {ca_path} cannot be used as a PEM file with CA certificates ({error}).") from error
+
+    def hide(self, values):
+        """Never repeat these values, should the server echo one in a message."""
+        self._secrets.update(str(value) for value in values if value)
+
+    def scrub(self, text):
+        shapes = set()
+        for value in self._secrets:
+            shapes.update((value, quote(value), quote(value, safe=""), quote_plus(value), html.escape(value), json.dumps(value)[1:-1]))
+        for shape in sorted(shapes, key=len, reverse=True):
+            text = text.replace(shape, "********")
+        return text
+
+    def request(self, method, path, json_body=None, form=None, query=None, headers=None):
+        """Send, and raise unless the answer is a success that is neither a redirect nor a web page."""
+        return self.judge(self.send(method, path, json_body, form, query, headers))
+
+    def send(self, method, path, json_body=None, form=None, query=None, headers=None):
+        """Send and return the answer, whatever it is. Idempotent verbs are tried again where that can help."""
+        headers = dict(self.headers, **(headers or {}))
+        data = None
+        if json_body is not None:
+            data = json.dumps(json_body).encode()
+            headers["Content-Type"] = "application/json"
+        elif form is not None:
+            data = urlencode(form).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        target = path + ("?" + urlencode(query) if query else "")
+        retries = self.retries if method in IDEMPOTENT else 0
+        for attempt in range(1, retries + 2):
+            answer = self._send_once(method, path, target, data, headers)
+            if answer.status not in RETRY_STATUS or attempt > retries:
+                break
+            pause = self._pause(attempt, answer.headers.get("Retry-After"))
+            self.warn(f"{self.product} answered {method} {path} with HTTP {answer.status}; trying again in {pause:.1f} s ({attempt} of {retries}).")
+            time.sleep(pause)
+        return answer
+
+    @staticmethod
+    def _pause(attempt, retry_after):
+        if retry_after and retry_after.isdigit():
+            return min(float(retry_after), LONGEST_PAUSE)
+        # Jitter keeps many hosts that were refused together from coming back together.
+        return min(2.0 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+
+    def _send_once(self, method, path, target, data, headers):
+        try:
+            response = self._request.open(method, self.url + target, data=data, headers=headers)
+        except HTTPError as error:
+            response = error
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            raise self._unreachable(method, path, error) from error
+        try:
+            with response:
+                return Answer(method, path, response.getcode(), response.headers, response.read() or b"")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(method, path, error) from error
+
+    def _unreachable(self, method, path, error):
+        reason = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
+        permanent = False
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            permanent = True
+            why = f"its certificate is not accepted ({reason.verify_message})"
+            advice = "Set ca_path to the file with the CA certificate (PEM), or correct the host name in url."
+        elif isinstance(reason, ssl.SSLError):
+            permanent = True
+            why = f"TLS failed ({reason.reason or reason})"
+            advice = "Is it really https that the port in url speaks?"
+        elif isinstance(reason, (socket.timeout, TimeoutError)):
+            why = f"no answer within the time-out of {self._request.timeout} s"
+            advice = "Check url and the firewalls in between, or raise timeout."
+        elif isinstance(reason, socket.gaierror):
+            why = "the host name is not known here"
+            advice = "Check url and the name resolution of this host."
+        elif isinstance(reason, ConnectionRefusedError):
+            why = "the connection was refused"
+            advice = f"Is {self.product} running, and are host and port in url right?"
+        elif isinstance(reason, (http.client.HTTPException, ConnectionError)):
+            why = f"the connection broke off ({type(reason).__name__})"
+            advice = "Does the port in url speak https rather than http, or did the server restart?"
+        else:
+            why = str(reason)
+            advice = "Check url and the network between this host and the server."
+        return Unreachable(self.scrub(f"{self.product} at {self.url} cannot be reached for {method} {path}: {why}. {advice}"), permanent)
+
+    def judge(self, answer):
+        """Return the answer if it is a success, raise otherwise."""
+        said = self.scrub(answer.message)
+        what = f"{answer.method} {answer.path} answered HTTP {answer.status}"
+        if answer.is_redirect:
+            target = (answer.headers.get("Location") or "").split("?")[0].split(";")[0]
+            moved = self._moved(answer.path, target)
+            if moved:
+                raise NotLoggedIn(f"{self.product} is not served at {self.url}: {what} and sends us to {self.scrub(target)}. Set url to {moved}.", answer)
+            raise self.refused(answer, f", a redirect to {self.scrub(target) or 'nowhere'}")
+        if answer.status in (401, 403) or answer.says_bad_token:
+            raise self.refused(answer)
+        if answer.status >= 400:
+            raise HttpError(f"{self.product} at {self.url}: {what}" + (f": {said}" if said else "") + ".", answer)
+        if answer.is_html:
+            raise self.refused(answer, " with a web page" + (f' titled "{said}"' if said else "") + " instead of data")
+        data = answer.data()
+        if isinstance(data, dict) and data.get("error"):
+            raise HttpError(f"{self.product} at {self.url}: {what}, but reports an error: {said}.", answer)
+        return answer
+
+    def refused(self, answer, how=None):
+        """The one text for a login that was not accepted."""
+        if how is None:
+            said = self.scrub(answer.message)
+            how = f" ({said})" if said else ""
+        what = f"{answer.method} {answer.path} answered HTTP {answer.status}{how}"
+        return NotLoggedIn(f"{self.product} at {self.url} did not accept the login: {what}. {self.login_advice}".rstrip(), answer)
+
+    def _moved(self, path, target):
+        """The url to use instead, if the redirect leads to the same path at another scheme, host or port."""
+        parts = urlsplit(target)
+        base = urlsplit(self.url)
+        if not parts.netloc or (parts.scheme, parts.netloc) == (base.scheme, base.netloc) or not parts.path.endswith(path):
+            return None
+        return f"{parts.scheme}://{parts.netloc}{parts.path[: -len(path)]}"
+
+
+def checked_url(url):
+    """The base address without a trailing slash; a clear error where it cannot be one."""
+    parts = urlsplit(url)
+    try:
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_fine = False
+    if parts.username or parts.password:
+        raise MlopsError("url must not contain a user name or a password: use the options for the login.")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine or parts.query or parts.fragment:
+        raise MlopsError(f"url must look like https://host:port, not {url!r}.")
+    return url.rstrip("/")
