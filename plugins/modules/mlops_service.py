@@ -10,11 +10,12 @@ module: mlops_service
 short_description: Has a service run with what is configured now, and proves that it answers
 version_added: 1.0.0
 description:
-  - Enables a systemd service and starts it. Restarts it if one of O(files) is newer than its process, or its unit is newer
-    than what systemd has loaded.
+  - Enables a systemd service and starts it. Restarts it if one of O(files) is newer than its process, or its unit is
+    newer than what systemd has loaded.
   - It is the age that decides and not a handler. A run that was killed between writing a file and restarting, a link
     that was switched to another release, and a file that was edited by hand all lead to the restart that is due.
-  - Then waits until the service answers. If it does not in time, or keeps failing, the end of its journal is in the error.
+  - Then waits until the service answers. If it does not in time, or keeps failing, the end of its journal is in the
+    error.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -61,7 +62,7 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Can run in check mode and says whether the service would be started or restarted. Nothing is asked of it.
+    description: Can run in check mode and says whether the service would be restarted. Nothing is asked of it.
     support: full
   diff_mode:
     description: Shows why the service is started or restarted.
