@@ -233,14 +233,17 @@ def parse_properties(data):
     if pending:
         lines.append(pending)
 
-    def unescape(text):
-        special = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
-        return re.sub(
-            r"\\(u[0-9a-fA-F]{4}|.)",
-            lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 5 else special.get(m[1], m[1]),
-            text,
-            flags=re.S,
+    def one(match):
+        what = match[1]
+        if what == "u":  # Java does not start with such a file either
+            raise ValueError("Malformed \\uxxxx encoding.")
+        return (
+            chr(int(what[1:], 16)) if len(what) == 5 else {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}.get(what, what)
         )
+
+    def unescape(text):
+        text = re.sub(r"\\(u[0-9a-fA-F]{4}|.)", one, text, flags=re.S)
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # beyond the basic plane: two escapes
 
     result = {}
     for line in lines:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from sparkflows_server.server import parse_properties
 
 DOUBLES = Path(__file__).resolve().parents[2] / "doubles"
 CONFIGURATIONS = "/api/v1/configurations"
@@ -487,12 +488,16 @@ def test_restart_forgets_logins(double):
         (b"a=\xe9", {"a": "\u00e9"}),
         (b"a=1\r\na=2", {"a": "2"}),
         (b"a=b=c", {"a": "b=c"}),
+        (b"a=\\uD83D\\uDE00", {"a": "\U0001f600"}),
     ],
 )
 def test_properties_syntax(text, expected):
-    from sparkflows_server.server import parse_properties
-
     assert parse_properties(text) == expected
+
+
+def test_malformed_properties_file_is_refused():
+    with pytest.raises(ValueError, match="Malformed"):
+        parse_properties(b"a=C:\\users")
 
 
 # ---- faults
