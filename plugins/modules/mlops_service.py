@@ -111,7 +111,7 @@ from ansible.module_utils.urls import open_url
 
 # A service that has been restarted this often in one run is not starting slowly, it cannot start.
 FAILURES = 3
-JOURNAL_LINES = 40
+JOURNAL_LINES = 60
 
 
 class NoAnswer(Exception):
