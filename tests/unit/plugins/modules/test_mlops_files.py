@@ -131,6 +131,14 @@ def test_wrong_owner_leaves_no_half_written_file(run, tmp_path):
     assert CANARY not in output and os.listdir(tmp_path) == []
 
 
+def test_the_system_log_gets_no_secret(run, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(mlops_files.AnsibleModule, "_log_to_syslog", lambda _self, message: logged.append(message))
+    monkeypatch.setattr("ansible.module_utils.basic.has_journal", False)
+    run({"path": str(tmp_path / "f"), "secret_content": f"A={CANARY}\nB='{CANARY}'\n"})
+    assert CANARY not in "".join(logged)
+
+
 @pytest.mark.parametrize("entry", [{}, {"content": "x", "secret_content": "y"}])
 def test_a_file_has_one_content(run, tmp_path, entry):
     assert run(dict(entry, path=str(tmp_path / "f")))[0]["failed"]
