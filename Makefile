@@ -62,3 +62,6 @@ $(COLLECTION):
 lock: setup ## Renew the locks of the development tools and of the stacks
 	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
 	  --output-file .config/dev-requirements.txt .config/dev-requirements.in
+	for stack in stacks/*; do python -c 'import sys, yaml; print(*yaml.safe_load(open(sys.argv[1]))["packages"], sep="\n")' $$stack/stack.yml \
+	  | uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.7 \
+	    --build-constraints $$stack/build-constraints.txt --output-file $$stack/requirements.txt -; done

@@ -40,7 +40,7 @@ def test_options_are_documented_and_typed(specs):
         assert option.get("description"), name
         assert option.get("type") in TYPES, name
         assert option["type"] != "list" or option.get("elements"), name
-        template = isinstance(defaults[name], str) and "{{" in defaults[name]
+        template = "{{" in str(defaults[name])
         if "default" in option:
             assert option["default"] == defaults[name], name
         elif not template:
