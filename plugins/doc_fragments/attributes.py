@@ -19,7 +19,8 @@ attributes:
     platforms: posix
     support: full
   action_group:
-    description: Use C(group/sparkflows.mlops.sparkflows) in C(module_defaults) to set the connection options for all modules at once.
+    description: Use C(group/sparkflows.mlops.sparkflows) in C(module_defaults) to set the connection options for all
+      modules at once.
     support: full
     membership:
       - sparkflows.mlops.sparkflows

@@ -17,9 +17,10 @@ options:
       - How to log in. The environment variable E(SPARKFLOWS_AUTH_METHOD) sets another default.
       - V(token) sends the access token O(token). The server takes tokens only with C(fire.cors.enable=true) and
         C(fire.security.csrf.enable=false) in C(conf/application.properties).
-      - V(oauth2) gets a token from C(/oauth/token) with O(username) and O(password). Since release 3.3.11 a user has one such
-        login at a time, so use an account that nobody works with.
-      - V(session) logs in as a browser does, with a form and cookies, and sends the CSRF token where the server wants one.
+      - V(oauth2) gets a token from C(/oauth/token) with O(username) and O(password). Since release 3.3.11 a user has
+        one such login at a time, so use an account that nobody works with.
+      - V(session) logs in as a browser does, with a form and cookies, and sends the CSRF token where the server wants
+        one.
     type: str
     choices: [token, oauth2, session]
     default: token
@@ -47,7 +48,8 @@ options:
   oauth_client_secret:
     description:
       - Client secret for O(auth_method=oauth2).
-      - Without it, the environment variable E(SPARKFLOWS_OAUTH_CLIENT_SECRET) is used, and then V(secret), which the vendor publishes.
+      - Without it, the environment variable E(SPARKFLOWS_OAUTH_CLIENT_SECRET) is used, and then V(secret), which the
+        vendor publishes.
     type: str
   validate_certs:
     description:
@@ -57,7 +59,8 @@ options:
     default: true
   ca_path:
     description:
-      - PEM file with the CA certificate of the server, on the host on which the module runs. Then no other CA is trusted.
+      - PEM file with the CA certificate of the server, on the host on which the module runs. Then no other CA is
+        trusted.
       - Without it, the environment variable E(SPARKFLOWS_CA_PATH) is used, and then what the host trusts.
     type: path
   timeout:
@@ -67,13 +70,15 @@ options:
     default: 30
   retries:
     description:
-      - How often a request is sent again when the server answers 429, 502, 503 or 504, with growing pauses and a warning each.
+      - How often a request is sent again when the server answers 429, 502, 503 or 504, with growing pauses and a
+        warning each.
       - Requests that change something are never sent again.
       - The environment variable E(SPARKFLOWS_RETRIES) sets another default.
     type: int
     default: 3
 notes:
   - Redirects are not followed. A redirect, or a web page instead of data, counts as a login that was not accepted.
-  - The environment variables are those of the host on which the module runs. Proxy variables such as E(https_proxy) are respected.
+  - The environment variables are those of the host on which the module runs. Proxy variables such as E(https_proxy)
+    are respected.
   - The module warns if O(url) is plain http, unless the server is on the same host.
 """

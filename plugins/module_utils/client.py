@@ -12,7 +12,12 @@ from urllib.parse import unquote
 from ansible.module_utils.urls import basic_auth_header
 from ansible_collections.sparkflows.mlops.plugins.module_utils import jwt
 from ansible_collections.sparkflows.mlops.plugins.module_utils.arguments import environment_variable
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import HttpClient, HttpError, MlopsError, NotLoggedIn
+from ansible_collections.sparkflows.mlops.plugins.module_utils.http import (
+    HttpClient,
+    HttpError,
+    MlopsError,
+    NotLoggedIn,
+)
 
 CREDENTIALS = {"token": ("token",), "oauth2": ("username", "password"), "session": ("username", "password")}
 # Published by the vendor for every installation, hence no secret.
@@ -34,7 +39,7 @@ class SparkflowsClient:
             warn=warn,
             login_advice=self._login_advice(),
         )
-        self.http.hide(params[name] for name in ("token", "password"))
+        self.http.hide(params[name] and params[name].strip() for name in ("token", "password"))
         self.url = self.http.url
         self._ready = False
         self._csrf = {}
@@ -67,7 +72,11 @@ class SparkflowsClient:
             return None
         data = answer.data()
         if data is None and method == "GET":
-            raise HttpError(f"Sparkflows at {self.url}: {method} {path} answered HTTP {answer.status}, but not with JSON. Is url the address of Sparkflows itself?", answer)
+            raise HttpError(
+                f"Sparkflows at {self.url}: {method} {path} answered HTTP {answer.status}, but not with JSON. "
+                "Is url the address of Sparkflows itself?",
+                answer,
+            )
         return data
 
     # ---- login
@@ -82,7 +91,7 @@ class SparkflowsClient:
         self._ready = True
 
     def _login_token(self):
-        self.http.headers["token"] = self.params["token"]
+        self.http.headers["token"] = header_value("token (SPARKFLOWS_TOKEN)", self.params["token"])
 
     def _login_oauth2(self):
         client_secret = self.params["oauth_client_secret"] or OAUTH_CLIENT_SECRET
@@ -99,9 +108,9 @@ class SparkflowsClient:
         data = self.http.judge(answer).data()
         token = data.get("access_token") if isinstance(data, dict) else None
         if not token:
-            raise NotLoggedIn(f"Sparkflows at {self.url}: POST /oauth/token answered HTTP {answer.status} without an access_token.", answer)
+            raise NotLoggedIn(f"Sparkflows at {self.url}: POST /oauth/token answered without an access_token.", answer)
         self.http.hide([token])
-        self.http.headers["Authorization"] = "Bearer " + token
+        self.http.headers["Authorization"] = "Bearer " + header_value("the server's access_token", token)
 
     def _login_session(self):
         self._find_csrf("/login")
@@ -112,11 +121,10 @@ class SparkflowsClient:
         location = answer.headers.get("Location") or ""
         # A form login answers a good password with a redirect, so here, and only here, a redirect is no failure in
         # itself. Whether the session is worth anything shows with the first real call.
-        back_to_login = "error" in location or location.split("?")[0].endswith("/login")
-        if back_to_login or answer.status in (401, 403) or not len(self.http.cookies):
-            raise self.http.refused(answer)
         if answer.status >= 400:
             self.http.judge(answer)
+        if "error" in location or location.split("?")[0].endswith("/login") or not len(self.http.cookies):
+            raise self.http.refused(answer)
         self._csrf = {}  # belongs to the former session
 
     def _find_csrf(self, *pages):
@@ -127,7 +135,8 @@ class SparkflowsClient:
             field = re.search(r'name="_csrf"\s+(?:value|content)="([^"]+)"', text)
             if field:
                 name = re.search(r'name="_csrf_header"\s+content="([^"]+)"', text)
-                self._csrf = {"_csrf": html.unescape(field.group(1)), "header": html.unescape(name.group(1)) if name else "X-CSRF-TOKEN"}
+                self._csrf["_csrf"] = html.unescape(field.group(1))
+                self._csrf["header"] = html.unescape(name.group(1)) if name else "X-CSRF-TOKEN"
                 return
 
     def _csrf_headers(self, method):
@@ -140,10 +149,11 @@ class SparkflowsClient:
 
     # ---- texts
     def _require(self, *names):
-        missing = [f"{name} (environment variable {environment_variable(name)})" for name in names if not self.params[name]]
+        missing = [name for name in names if not self.params[name]]
         if missing:
             reason = "" if names == ("url",) else f", which auth_method={self.method} needs"
-            raise MlopsError(f"Set {' and '.join(missing)}{reason}.")
+            names = " and ".join(f"{name} (environment variable {environment_variable(name)})" for name in missing)
+            raise MlopsError(f"Set {names}{reason}.")
 
     def _login_advice(self):
         if self.method == "token":
@@ -151,10 +161,19 @@ class SparkflowsClient:
             if end and end < time.time():
                 return f"The token expired on {jwt.readable(end)}: set token (SPARKFLOWS_TOKEN) to a new one."
             return (
-                "Check token (SPARKFLOWS_TOKEN): it may be wrong, revoked or of a user without the permission for this. The server takes tokens only "
-                "with fire.cors.enable=true and fire.security.csrf.enable=false in conf/application.properties."
+                "Check token (SPARKFLOWS_TOKEN): it may be wrong, revoked, or of a user without the permission for "
+                "this. The server takes tokens only with fire.cors.enable=true and fire.security.csrf.enable=false in "
+                "conf/application.properties."
             )
         return (
-            f"Check username (SPARKFLOWS_USERNAME) and password (SPARKFLOWS_PASSWORD), which auth_method={self.method} uses, and that this user has "
-            "the permission for this."
+            f"Check username (SPARKFLOWS_USERNAME) and password (SPARKFLOWS_PASSWORD), which auth_method={self.method} "
+            "uses, and that this user has the permission for this."
         )
+
+
+def header_value(name, value):
+    """http.client would refuse a line break in a header, too, but it would show the value."""
+    value = value.strip()
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise MlopsError(f"{name} holds characters that cannot be part of a token.")
+    return value

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Knowing whether a secret that the server hides is still the one that we wrote, without keeping the secret.
 
-Kept for each secret: a salted, slow hash of what was written, and what the server showed for it right after. Same hash and
-same show: nothing to do. Another hash: the wanted value changed. Another show: somebody changed it on the server.
+Kept for each secret: a salted, slow hash of what was written, and what the server showed for it right after. Same hash
+and same show: nothing to do. Another hash: the wanted value changed. Another show: somebody changed it on the server.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Fingerprints:
         try:
             self.content = {str(scope): dict(entries) for scope, entries in json.loads(data).items()}
         except (ValueError, TypeError, AttributeError):
-            warn(f"secrets_state_path: {path} is not readable as such a file and is made anew; secrets are written once more.")
+            warn(f"secrets_state_path: {path} cannot be understood and is made anew; hidden secrets are written again.")
 
     def prepare(self):
         """Make sure, before anything is written anywhere, that the file can be."""
@@ -39,13 +39,15 @@ class Fingerprints:
     def matches(self, key, value, shown):
         entry = self.content.get(self.scope, {}).get(key)
         try:
-            return entry["shown"] == shown and hmac.compare_digest(entry["hash"], digest(value, entry["salt"], entry["rounds"]))
+            same = hmac.compare_digest(entry["hash"], digest(value, entry["salt"], entry["rounds"]))
+            return same and entry["shown"] == shown
         except (TypeError, KeyError, ValueError):
             return False
 
     def remember(self, key, value, shown):
         salt = os.urandom(16).hex()
-        self.content.setdefault(self.scope, {})[key] = dict(salt=salt, rounds=ROUNDS, hash=digest(value, salt, ROUNDS), shown=shown)
+        entry = dict(salt=salt, rounds=ROUNDS, hash=digest(value, salt, ROUNDS), shown=shown)
+        self.content.setdefault(self.scope, {})[key] = entry
 
     def save(self, module):
         write_private(module, self.path, json.dumps(self.content, indent=1, sort_keys=True).encode())

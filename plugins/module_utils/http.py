@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """HTTP transport: one request at a time, judged strictly, with errors that an administrator can act on.
 
-It knows nothing of any product: a client for another server gives it a name, an address and advice for the case that the
-login is refused.
+It knows nothing of any product: a client for another server gives it a name, an address and advice for the case that
+the login is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HttpError(MlopsError):
     """The server answered, and the answer is a refusal."""
 
     def __init__(self, message, answer):
-        super().__init__(message, status=answer.status, method=answer.method, path=answer.path)
+        super().__init__(message)
         self.status = answer.status
 
 
@@ -108,14 +108,18 @@ class Answer:
 
 
 class HttpClient:
-    def __init__(self, url, product, timeout=30, retries=3, validate_certs=True, ca_path=None, warn=None, login_advice=""):
+    """A server at one address. `product` and `login_advice` are words for the error texts."""
+
+    def __init__(self, url, product, login_advice, warn, timeout=30, retries=3, validate_certs=True, ca_path=None):
         self.url = checked_url(url)
         self.product = product
-        self.retries = retries
         self.login_advice = login_advice
+        self.warn = warn
+        if timeout <= 0 or retries < 0:
+            raise MlopsError("timeout must be more than 0, and retries 0 or more.")
+        self.retries = retries
         self.headers = {"Accept": "application/json"}
         self.cookies = CookieJar()
-        self.warn = warn or (lambda text: None)
         self._secrets = set()
         self._request = Request(
             http_agent="ansible-sparkflows.mlops",
@@ -127,7 +131,7 @@ class HttpClient:
         )
         host = urlsplit(self.url).hostname
         if self.url.startswith("http:") and not (host in ("localhost", "::1") or host.startswith("127.")):
-            self.warn(f"{self.url} is plain http: the login and every setting cross the network unencrypted. Prefer https.")
+            self.warn(f"{self.url} is plain http: the login and all data cross the network unencrypted. Prefer https.")
 
     def _tls_context(self, validate_certs, ca_path):
         if self.url.startswith("http:"):
@@ -137,7 +141,7 @@ class HttpClient:
         try:
             return make_context(cafile=ca_path or None, validate_certs=validate_certs)
         except (OSError, ssl.SSLError) as error:
-            raise MlopsError(f"ca_path: {ca_path} cannot be used as a PEM file with CA certificates ({error}).") from error
+            raise MlopsError(f"ca_path: {ca_path} is not a readable PEM file with certificates ({error}).") from error
 
     def hide(self, values):
         """Never repeat these values, should the server echo one in a message."""
@@ -146,7 +150,8 @@ class HttpClient:
     def scrub(self, text):
         shapes = set()
         for value in self._secrets:
-            shapes.update((value, quote(value), quote(value, safe=""), quote_plus(value), html.escape(value), json.dumps(value)[1:-1]))
+            shapes.update((value, quote(value), quote(value, safe=""), quote_plus(value)))
+            shapes.update((html.escape(value), json.dumps(value)[1:-1]))
         for shape in sorted(shapes, key=len, reverse=True):
             text = text.replace(shape, "********")
         return text
@@ -155,7 +160,7 @@ class HttpClient:
         """Send, and raise unless the answer is a success that is neither a redirect nor a web page."""
         return self.judge(self.send(method, path, json_body, form, query, headers))
 
-    def send(self, method, path, json_body=None, form=None, query=None, headers=None):
+    def send(self, method, path, json_body=None, form=None, query=None, headers=None, retries=None):
         """Send and return the answer, whatever it is. Idempotent verbs are tried again where that can help."""
         headers = dict(self.headers, **(headers or {}))
         data = None
@@ -166,13 +171,16 @@ class HttpClient:
             data = urlencode(form).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         target = path + ("?" + urlencode(query) if query else "")
-        retries = self.retries if method in IDEMPOTENT else 0
+        retries = self.retries if retries is None else retries
+        if method not in IDEMPOTENT:
+            retries = 0
         for attempt in range(1, retries + 2):
             answer = self._send_once(method, path, target, data, headers)
             if answer.status not in RETRY_STATUS or attempt > retries:
                 break
             pause = self._pause(attempt, answer.headers.get("Retry-After"))
-            self.warn(f"{self.product} answered {method} {path} with HTTP {answer.status}; trying again in {pause:.1f} s ({attempt} of {retries}).")
+            again = f"trying again in {pause:.1f} s ({attempt} of {retries})"
+            self.warn(f"{self.product} answered {method} {path} with HTTP {answer.status}; {again}.")
             time.sleep(pause)
         return answer
 
@@ -222,7 +230,8 @@ class HttpClient:
         else:
             why = str(reason)
             advice = "Check url and the network between this host and the server."
-        return Unreachable(self.scrub(f"{self.product} at {self.url} cannot be reached for {method} {path}: {why}. {advice}"), permanent)
+        text = f"{self.product} at {self.url} cannot be reached for {method} {path}: {why}. {advice}"
+        return Unreachable(self.scrub(text), permanent)
 
     def judge(self, answer):
         """Return the answer if it is a success, raise otherwise."""
@@ -232,7 +241,11 @@ class HttpClient:
             target = (answer.headers.get("Location") or "").split("?")[0].split(";")[0]
             moved = self._moved(answer.path, target)
             if moved:
-                raise NotLoggedIn(f"{self.product} is not served at {self.url}: {what} and sends us to {self.scrub(target)}. Set url to {moved}.", answer)
+                raise NotLoggedIn(
+                    f"{self.product} is not served at {self.url}: {what}, a redirect to {self.scrub(target)}. "
+                    f"Set url to {moved}.",
+                    answer,
+                )
             raise self.refused(answer, f", a redirect to {self.scrub(target) or 'nowhere'}")
         if answer.status in (401, 403) or answer.says_bad_token:
             raise self.refused(answer)
@@ -251,13 +264,15 @@ class HttpClient:
             said = self.scrub(answer.message)
             how = f" ({said})" if said else ""
         what = f"{answer.method} {answer.path} answered HTTP {answer.status}{how}"
-        return NotLoggedIn(f"{self.product} at {self.url} did not accept the login: {what}. {self.login_advice}".rstrip(), answer)
+        text = f"{self.product} at {self.url} did not accept the login: {what}. {self.login_advice}"
+        return NotLoggedIn(text, answer)
 
     def _moved(self, path, target):
         """The url to use instead, if the redirect leads to the same path at another scheme, host or port."""
         parts = urlsplit(target)
         base = urlsplit(self.url)
-        if not parts.netloc or (parts.scheme, parts.netloc) == (base.scheme, base.netloc) or not parts.path.endswith(path):
+        here = (parts.scheme, parts.netloc) == (base.scheme, base.netloc)
+        if here or not parts.netloc or not parts.path.endswith(path):
             return None
         return f"{parts.scheme}://{parts.netloc}{parts.path[: -len(path)]}"
 
@@ -271,6 +286,7 @@ def checked_url(url):
         port_is_fine = False
     if parts.username or parts.password:
         raise MlopsError("url must not contain a user name or a password: use the options for the login.")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine or parts.query or parts.fragment:
+    odd = not parts.hostname or not port_is_fine or parts.query or parts.fragment or re.search(r"[\s\x00-\x20]", url)
+    if parts.scheme not in ("http", "https") or odd:
         raise MlopsError(f"url must look like https://host:port, not {url!r}.")
     return url.rstrip("/")

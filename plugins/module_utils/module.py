@@ -18,11 +18,9 @@ class Outcome:
 
 
 class SparkflowsModule(AnsibleModule):
-    def __init__(self, argument_spec=None, connection=True, **kwargs):
-        spec = connection_spec() if connection else {}
-        spec.update(argument_spec or {})
+    def __init__(self, argument_spec, **kwargs):
         self._client = None
-        super().__init__(argument_spec=spec, supports_check_mode=True, **kwargs)
+        super().__init__(argument_spec=dict(connection_spec(), **argument_spec), supports_check_mode=True, **kwargs)
 
     @property
     def client(self):
@@ -53,7 +51,9 @@ class SparkflowsModule(AnsibleModule):
     def log(self, msg, log_args=None):
         if log_args:  # Ansible's record of the call in the system log
             shown = self.shown_params()
-            log_args = {name: value if shown[name] is self.params[name] else str(shown[name]) for name, value in log_args.items()}
+            for name in log_args:
+                if shown[name] != self.params[name]:
+                    log_args[name] = str(shown[name])
             msg = "Invoked with " + " ".join(f"{name}={value}" for name, value in log_args.items())
         super().log(msg, log_args=log_args)
 

@@ -10,7 +10,7 @@ BLANKS = " \t\f"
 NATURAL_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 NEWLINE = re.compile(r"\r\n|\r|\n")
 LAST_NEWLINE = re.compile(r"(?:\r\n|\r|\n)\Z")
-KEY = re.compile(r"((?:\\.|[^\\=: \t\f])*)", re.S)
+KEY = re.compile(r"(?:\\.|[^\\=: \t\f])*", re.S)
 SEPARATOR = re.compile(r"[ \t\f]*[=:]?[ \t\f]*")
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.S)
 LETTERS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
@@ -73,7 +73,8 @@ def parse(text):
             yield Entry(raw)
             continue
         key = KEY.match(logical)
-        yield Entry(raw, unescape(key.group(1)), unescape(logical[SEPARATOR.match(logical, key.end()).end():]))
+        separator = SEPARATOR.match(logical, key.end())
+        yield Entry(raw, unescape(key.group()), unescape(logical[separator.end() :]))
 
 
 def continues(line):
@@ -84,7 +85,7 @@ def continues(line):
 def finished(raw, newline):
     """The last logical line of a file, such that another one can follow it."""
     end = LAST_NEWLINE.search(raw)
-    body = raw[:end.start()] if end else raw
+    body = raw[: end.start()] if end else raw
     if continues(body) and body.lstrip(BLANKS)[0] not in "#!":
         return body[:-1] + newline  # a backslash that joined nothing would join the new line
     return raw if end else raw + newline
@@ -117,5 +118,5 @@ def escape(text, in_key=False):
             out.append(char)
         else:
             units = char.encode("utf-16-be", "surrogatepass").hex().upper()
-            out.extend("\\u" + units[at:at + 4] for at in range(0, len(units), 4))
+            out.extend("\\u" + units[at : at + 4] for at in range(0, len(units), 4))
     return "".join(out)

@@ -54,6 +54,7 @@ SECRET_NAME = re.compile(r"passw(or)?d|passphrase|secret|token|credential|(acces
 MASK = re.compile(r"[*\u2022\u25cf]{3,}")
 URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/@\s]+@")
 HIDDEN = "********"
+LONGEST_LIST = 60
 
 
 def is_secret(key, title="", more=()):
@@ -75,11 +76,14 @@ def masked(value, secret):
 
 
 class Setting:
-    def __init__(self, key, value=None, title="", description="", group="", element=None):
-        self.key, self.value, self.title, self.description, self.group, self.element = key, value, title, description, group, element
+    """One setting. `value` is None only where it is not there at all; `element` is how the server wrote it."""
+
+    def __init__(self, key, value, title="", description="", group="", element=None):
+        self.key, self.value, self.title = key, value, title
+        self.description, self.group, self.element = description, group, element
 
 
-# ---- where settings are kept ------------------------------------------------------------------------------------------
+# ---- where settings are kept -----------------------------------------------------------------------------------------
 class ApiStore:
     """The server itself, through its REST API."""
 
@@ -103,7 +107,7 @@ class ApiStore:
                 element,
             )
         if not settings:
-            raise MlopsError(f"{self.where}: GET {CONFIGURATIONS} answered without any setting that this module can recognise.")
+            raise MlopsError(f"{self.where}: GET {CONFIGURATIONS} answered without any setting in a known form.")
         return settings
 
     def accepted(self, settings):
@@ -116,7 +120,10 @@ class ApiStore:
         return {}, {}
 
     def write(self, settings, values):
-        """Send what differs only: each element as it was read, with the server's id, in a plain list (the documented body)."""
+        """Send only what differs: the elements as they were read, with the server's ids, in a plain list.
+
+        A list of wrapped elements is the one body that the vendor's pages show.
+        """
         body = []
         for key, value in values.items():
             element = copy.deepcopy(settings[key].element)
@@ -126,7 +133,7 @@ class ApiStore:
         try:
             self.client.post(CONFIGURATIONS, body)
         except Unreachable as error:
-            raise MlopsError(f"{error} Whether the settings were saved is not known; running this again will tell.") from error
+            raise MlopsError(f"{error} Whether the settings were saved is not known; run this again.") from error
 
 
 def properties_in(node, group=""):
@@ -150,14 +157,14 @@ def value_field(prop):
 
 
 class FileStore:
-    """conf/configuration.properties: read by Sparkflows at start-up, where it wins over everything saved in the server."""
+    """conf/configuration.properties: read by Sparkflows at start-up, and winning over what is saved in the server."""
 
     restart_required = True
     unknown = "is not a key that the vendor documents (if your release has it, add it to extra_keys)"
 
     def __init__(self, module, path, extra_keys):
         if not path:
-            raise MlopsError("Set path to conf/configuration.properties of the Sparkflows installation, which backend=file needs.")
+            raise MlopsError("Set path to conf/configuration.properties of Sparkflows, which backend=file needs.")
         self.module, self.path, self.extra_keys = module, path, list(extra_keys)
         self.where = path
         self.result = {}
@@ -201,7 +208,7 @@ class FileStore:
         self.attributes()
 
 
-# ---- which keys are meant ---------------------------------------------------------------------------------------------
+# ---- which keys are meant --------------------------------------------------------------------------------------------
 def resolve(questions, offered, taken):
     """Find the key behind each question. Returns ({name: (key, how)}, [problems])."""
     answers, problems, open_questions = {}, [], []
@@ -212,7 +219,8 @@ def resolve(questions, offered, taken):
         elif len(there) == 1:
             answers[question["name"]] = (there[0], "candidate")
         elif there:
-            problems.append(undecided(question, "several of its candidate keys exist", {key: offered[key] for key in there}))
+            rivals = {key: offered[key] for key in there}
+            problems.append(undecided(question, "several of its candidate keys exist", rivals))
         else:
             open_questions.append(question)
     # What already has a meaning cannot be the answer to another question.
@@ -233,13 +241,17 @@ def title_matches(title, question):
     try:
         return any(re.search(pattern, title, re.I) for pattern in question["title_matches"])
     except re.error as error:
-        raise MlopsError(f"title_matches of {question['name']}: {error.pattern!r} is not a regular expression ({error}).") from error
+        what = f"title_matches of {question['name']}: {error.pattern!r}"
+        raise MlopsError(f"{what} is not a regular expression ({error}).") from error
 
 
 def undecided(question, reason, offers):
     label = question["description"] or question["name"]
     variable = question["variable"] or "key of this entry in discover"
-    listed = ", ".join(f"{setting.key} ({setting.title})" if setting.title else setting.key for setting in offers.values()) or "nothing that fits"
+    names = [f"{setting.key} ({setting.title})" if setting.title else setting.key for setting in offers.values()]
+    if len(names) > LONGEST_LIST:
+        names[LONGEST_LIST:] = [f"and {len(names) - LONGEST_LIST} more"]
+    listed = ", ".join(names) or "nothing"
     return f"The key for '{label}' cannot be told: {reason}. Set {variable} to the right one. On offer: {listed}."
 
 
@@ -250,16 +262,18 @@ def near_mlops(offers):
 
 
 def unknown_key(key, offered, store):
-    similar = [other for other in offered if other.lower() == key.lower()] or difflib.get_close_matches(key, list(offered), n=3, cutoff=0.75)
+    similar = [other for other in offered if other.lower() == key.lower()]
+    similar = similar or difflib.get_close_matches(key, list(offered), n=3, cutoff=0.75)
     hint = f"; did you mean {' or '.join(similar)}?" if similar else "."
     return f"{key} {store.unknown}{hint}"
 
 
-# ---- which values differ ----------------------------------------------------------------------------------------------
+# ---- which values differ ---------------------------------------------------------------------------------------------
 def must_write(store, shown, value, secret, policy, known):
     """Whether to write `value` where the store shows `shown`; None where that cannot be known.
 
-    `known` is a function that tells whether this value was written before and has been untouched since; None without memory.
+    `known` is a function that tells whether this value was written before and has been untouched since; None without
+    such a memory.
     """
     if shown == value:
         return False

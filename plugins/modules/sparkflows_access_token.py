@@ -38,7 +38,7 @@ options:
   path:
     description:
       - File for the token, on the host on which the module runs. Its directory must exist. A new file has mode 0600.
-      - With it the token is not returned.
+      - With it, the token is returned only if O(return_token=true).
     type: path
   renew_before_days:
     description: Make a new token if the one in O(path) expires within so many days. Must be less than O(valid_days).
@@ -50,12 +50,13 @@ options:
     default: false
   return_token:
     description:
-      - Return the token as RV(access_token). The task must have C(no_log=true), or else the module fails before it makes one.
+      - Return the token as RV(access_token). The task must have C(no_log=true), or else the module fails before it
+        makes one.
     type: bool
     default: false
 notes:
-  - Since release 3.3.11 a user has one active login token at a time. With O(auth_method=token), the token used for the login may end when
-    the new one is made.
+  - Since release 3.3.11 a user has one active login token at a time. With O(auth_method=token), the token used for the
+    login may end when the new one is made.
 """
 
 EXAMPLES = r"""
@@ -92,7 +93,7 @@ expires:
   type: str
   sample: "2026-02-22T08:00:00Z"
 reason:
-  description: Why a new token was made, or would be; empty if the former one was kept.
+  description: Why a new token was made, or would be; empty if the one in the file was kept.
   returned: success
   type: str
   sample: the token in the file expires on 2025-11-25T08:00:00Z
@@ -102,7 +103,11 @@ import time
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils import jwt
 from ansible_collections.sparkflows.mlops.plugins.module_utils.client import SparkflowsClient
-from ansible_collections.sparkflows.mlops.plugins.module_utils.files import read_bytes, require_directory, write_private
+from ansible_collections.sparkflows.mlops.plugins.module_utils.files import (
+    read_bytes,
+    require_directory,
+    write_private,
+)
 from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError, NotLoggedIn
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
 
@@ -133,7 +138,7 @@ def mint(module):
     if not params["path"] and not params["return_token"]:
         raise MlopsError("Set path to the file for the token, or return_token=true.")
     if params["return_token"] and not module.no_log:
-        raise MlopsError("return_token=true needs no_log: true on the task, or else the token would be shown. Nothing was made.")
+        raise MlopsError("return_token=true needs no_log: true on the task, or else the token would be shown.")
     if not params["description"].strip():
         raise MlopsError("Set description: the server wants to know what the token is for.")
     if params["renew_before_days"] >= params["valid_days"]:
@@ -155,7 +160,10 @@ def mint(module):
     answer = module.client.post(TOKENS, {"expiredDuration": str(int(end * 1000)), "description": params["description"]})
     token = answer.get("accessToken") if isinstance(answer, dict) else None
     if not token:
-        raise MlopsError(f"Sparkflows at {module.client.url}: POST {TOKENS} answered without an accessToken. Are access tokens enabled in its configuration?")
+        raise MlopsError(
+            f"Sparkflows at {module.client.url}: POST {TOKENS} answered without an accessToken. "
+            "Are access tokens enabled in its configuration?"
+        )
     if params["path"]:
         write_private(module, params["path"], token.encode() + b"\n")
     result = dict(access_token=token) if params["return_token"] else {}

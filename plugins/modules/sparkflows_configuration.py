@@ -36,8 +36,8 @@ options:
   discover:
     description:
       - Values for settings whose key is not known. The server is asked for the key; none is ever guessed.
-      - The key is the one of O(discover[].candidates) that exists, or else that of the property whose title matches one of
-        O(discover[].title_matches). Properties that already have another meaning in the same call are left out.
+      - The key is the one of O(discover[].candidates) that exists, or else that of the property whose title matches
+        one of O(discover[].title_matches). Properties that already have another meaning in the same call are left out.
       - If none fits, or several do, the module fails, lists what the server offers and says what to set.
     type: list
     elements: dict
@@ -67,7 +67,8 @@ options:
         elements: str
         default: []
       variable:
-        description: What the error message tells the operator to set, such as the variable of a role that ends up in O(discover[].key).
+        description: What the error message tells the operator to set, such as the variable of a role that ends up in
+          O(discover[].key).
         type: str
       secret:
         description: Whether the value is a secret. Names that contain words such as password are secrets in any case.
@@ -76,9 +77,10 @@ options:
   backend:
     description:
       - V(api) talks to the server.
-      - V(file) changes C(conf/configuration.properties) on the host on which the module runs, for sites without access by
-        token. Sparkflows reads it at start-up; what is listed there wins over what is saved in the server.
-      - The file cannot tell which keys the server knows. With V(file), the documented keys and O(extra_keys) are accepted.
+      - V(file) changes C(conf/configuration.properties) on the host on which the module runs, for sites without access
+        by token. Sparkflows reads it at start-up; what is listed there wins over what is saved in the server.
+      - The file cannot tell which keys the server knows. With V(file), the documented keys and O(extra_keys) are
+        accepted.
     type: str
     choices: [api, file]
     default: api
@@ -99,10 +101,12 @@ options:
     type: raw
     default: "0600"
   owner:
-    description: Owner of the file. Without it an existing file keeps its owner, and a new one gets that of its directory.
+    description: Owner of the file. Without it an existing file keeps its owner, and a new one gets that of its
+      directory.
     type: str
   group:
-    description: Group of the file. Without it an existing file keeps its group, and a new one gets that of its directory.
+    description: Group of the file. Without it an existing file keeps its group, and a new one gets that of its
+      directory.
     type: str
   secret_keys:
     description:
@@ -113,11 +117,12 @@ options:
     default: []
   update_secrets:
     description:
-      - What to do about a secret that the server does not show (a mask such as C(********), or nothing). A secret that can be read is
-        compared like any other value, except with V(on_create).
-      - V(auto) writes it if it is not the one that was written last, or if what the server shows for it has changed since, both
-        according to O(secrets_state_path). Without O(secrets_state_path) it writes it only where the server shows nothing; a masked
-        one is left alone, listed in RV(unverified_secrets), and a warning says so.
+      - What to do about a secret that the server does not show (a mask such as C(********), or nothing). A secret that
+        can be read is compared like any other value, except with V(on_create).
+      - V(auto) writes it if it is not the one that was written last, or if what the server shows for it has changed
+        since, both according to O(secrets_state_path). Without O(secrets_state_path) it writes it only where the
+        server shows nothing; a masked one is left alone, listed in RV(unverified_secrets), and a warning says so.
+      - A change by hand on the server after which the mask looks the same cannot be seen by any of them.
       - V(always) writes it in every run and reports a change in every run.
       - V(on_create) writes it only if there is none yet, and never replaces one.
     type: str
@@ -127,10 +132,12 @@ options:
     description:
       - File on the host on which the module runs that remembers hidden secrets, so that a changed one is noticed and an
         unchanged one is not written again. Its directory is made if only that is missing.
-      - It holds a salted PBKDF2 hash for each, never the secret, and has mode 0600. Without the file, hidden secrets are written once more.
+      - It holds a salted PBKDF2 hash for each, never the secret, and has mode 0600. Without the file, hidden secrets
+        are written once more.
     type: path
 notes:
-  - Secrets do not appear in the result, the diff, error messages or the system log. Passwords within URLs are masked, too.
+  - Secrets do not appear in the result, the diff, error messages or the system log. Passwords within URLs are masked,
+    too.
   - A key in C(conf/configuration.properties) wins over what O(backend=api) saves, and the API does not show that.
 seealso:
   - module: sparkflows.mlops.sparkflows_configuration_info
@@ -168,7 +175,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: The settings that were asked for with their values now (in check mode - as they would be), by key. Secrets are masked.
+  description: The settings that were asked for with their values now (in check mode - as they would be), by key.
+    Secrets are masked.
   returned: success
   type: dict
   sample: {mlops.port: "8086", mlops.aws.s3.secret.key: "********"}
@@ -191,7 +199,8 @@ unverified_secrets:
   sample: []
 restart_required:
   description:
-    - Whether Sparkflows must be restarted for the change, which is so whenever O(backend=file) changed the content of the file.
+    - Whether Sparkflows must be restarted for the change, which is so whenever O(backend=file) changed the content of
+      the file.
     - Whether changes through the API need a restart is not documented; it is always V(false) then.
   returned: success
   type: bool
@@ -228,20 +237,26 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import (
 
 
 class ConfigurationModule(SparkflowsModule):
+    found_secret = frozenset()  # keys, and names in discover, of which the server's titles say that they are secrets
+
     def shown_params(self):
         shown = copy.deepcopy(self.params)
-        more = shown.get("secret_keys")
-        more = more if isinstance(more, list) else []
+        more = set(self.found_secret)
+        if isinstance(shown.get("secret_keys"), list):
+            more.update(map(str, shown["secret_keys"]))
         # Before validation these can be anything; what has not its shape cannot be told apart and is hidden whole.
         if isinstance(shown.get("settings"), dict):
-            shown["settings"] = {key: masked(value, is_secret(str(key), more=more)) for key, value in shown["settings"].items()}
+            shown["settings"] = {
+                key: masked(value, is_secret(str(key), more=more)) for key, value in shown["settings"].items()
+            }
         elif shown.get("settings"):
             shown["settings"] = HIDDEN
         questions = shown.get("discover")
         if isinstance(questions, list) and all(isinstance(question, dict) for question in questions):
             for question in questions:
                 if "value" in question:
-                    question["value"] = masked(question["value"], asks_for_secret(question))
+                    secret = asks_for_secret(question) or question.get("name") in more
+                    question["value"] = masked(question["value"], secret)
         elif questions:
             shown["discover"] = HIDDEN
         return shown
@@ -262,21 +277,26 @@ def configure(module):
 
     questions = [question for question in params["discover"] if question["value"] is not None]
     wanted = {key: value for key, value in params["settings"].items() if value is not None}
-    secrets = {key for key in wanted if is_secret(key, settings[key].title if key in settings else "", params["secret_keys"])}
     answers, problems = resolve(questions, accepted, wanted)
+    more_secret = set(params["secret_keys"])
     for question in questions:
         if question["name"] not in answers:
             continue
         key = answers[question["name"]][0]
         if key in wanted:
-            problems.append(f"{question['name']} resolves to {key}, which has another value in this call already.")
+            problems.append(f"{question['name']} is {key}, which this call sets already under another name.")
         wanted[key] = question["value"]
-        if asks_for_secret(question) or is_secret(key, accepted[key].title if key in accepted else "", params["secret_keys"]):
-            secrets.add(key)
+        if asks_for_secret(question):
+            more_secret.add(key)
+    titles = {key: accepted[key].title if key in accepted else "" for key in wanted}
+    secrets = {key for key in wanted if is_secret(key, titles[key], more_secret)}
+    module.found_secret = secrets | {name for name, (key, how) in answers.items() if key in secrets}
     problems += [unknown_key(key, accepted, store) for key in wanted if key not in accepted]
-    problems += [f"{key} needs a single value, not a list or a dictionary." for key, value in wanted.items() if isinstance(value, (list, dict))]
+    compound = [key for key, value in wanted.items() if isinstance(value, (list, dict))]
+    problems += [f"{key} needs a single value, not a list or a dictionary." for key in compound]
     wanted = {key: as_text(value) for key, value in wanted.items()}
-    problems += [f"The value of {key} is a mask, not a secret." for key in sorted(secrets) if MASK.fullmatch(wanted[key])]
+    masks = [key for key in sorted(secrets) if MASK.fullmatch(wanted[key])]
+    problems += [f"The value of {key} is a mask, not a secret." for key in masks]
     if problems:
         raise MlopsError(f"{store.where}: nothing was written. " + " ".join(problems), problems=problems)
 
@@ -297,8 +317,8 @@ def configure(module):
             unverified.append(key)
     if unverified:
         module.warn(
-            f"{store.where} hides {', '.join(sorted(unverified))}, so whether the values are the wanted ones is not known and they were left alone. "
-            "Set secrets_state_path, or update_secrets to always or on_create."
+            f"{store.where} hides {', '.join(sorted(unverified))}: whether these are the wanted values is not known, "
+            "so they were left alone. Set secrets_state_path, or update_secrets to always or on_create."
         )
 
     before = {key: masked(settings[key].value, key in secrets) for key in wanted}
@@ -346,7 +366,8 @@ def verify(module, store, former, writes, secrets, memory):
                 memory.remember(key, value, shown)
                 remembered = True
         else:
-            lost.append(f"{key} (another value)" if key in secrets else f"{key} (is {masked(shown, False)!r} instead of {masked(value, False)!r})")
+            how = "another value" if key in secrets else f"{masked(shown, False)!r} instead of {masked(value, False)!r}"
+            lost.append(f"{key} ({how})")
     if remembered:
         memory.save(module)
     if lost:

@@ -25,7 +25,8 @@ options:
     elements: str
     default: []
   patterns:
-    description: Regular expressions, regardless of case. Settings in whose key or title one of them is found are returned, too.
+    description: Regular expressions, regardless of case. Settings in whose key or title one of them is found are
+      returned, too.
     type: list
     elements: str
     default: []
@@ -129,7 +130,9 @@ def read(module):
     chosen = [
         setting
         for setting in settings.values()
-        if not (keys or patterns) or setting.key in keys or any(p.search(setting.key) or p.search(setting.title) for p in patterns)
+        if not (keys or patterns)
+        or setting.key in keys
+        or any(pattern.search(setting.key) or pattern.search(setting.title) for pattern in patterns)
     ]
     found = []
     for setting in chosen:
@@ -145,7 +148,11 @@ def read(module):
                 is_set=bool(setting.value),
             )
         )
-    return Outcome(settings=found, values={one["key"]: one["value"] for one in found}, missing=[key for key in keys if key not in settings])
+    return Outcome(
+        settings=found,
+        values={one["key"]: one["value"] for one in found},
+        missing=[key for key in keys if key not in settings],
+    )
 
 
 def main():

@@ -21,7 +21,8 @@ options:
   wait_timeout:
     description:
       - Seconds to wait until the server is up. A server takes two to four minutes to start.
-      - With V(0) it is asked once. Failures that waiting cannot cure, such as a certificate that is not trusted, end the wait at once.
+      - With V(0) it is asked once. Failures that waiting cannot cure, such as a certificate that is not trusted, end
+        the wait at once.
     type: int
     default: 0
   wait_interval:
@@ -69,7 +70,8 @@ version:
   type: str
   sample: 3.3.41
 release:
-  description: The answer of C(/api/v1/app/release-info) or C(/api/v1/main/about) as it is; its fields are not documented. Empty without a login.
+  description: The answer of C(/api/v1/app/release-info) or C(/api/v1/main/about) as it is; its fields are not
+    documented. Empty without a login.
   returned: success
   type: raw
   sample: {releaseVersion: 3.3.41, buildNumber: "1"}
@@ -89,33 +91,37 @@ class NotUp(MlopsError):
     """The server answers, but not that it is up."""
 
 
-def health(http):
+def health(http, retries):
     """The path that says UP; an error for anything else."""
     said = []
     for path in HEALTH_PATHS:
-        answer = http.send("GET", path)
+        answer = http.send("GET", path, retries=retries)
         data = answer.data()
         status = data.get("status") if isinstance(data, dict) else None
         if status == "UP":
             return path
         what = f"says {status}" if status and answer.status in (200, 503) else f"answered HTTP {answer.status}"
         said.append(f"{path} {what}" + (" with a web page" if answer.is_html else ""))
-    raise NotUp(f"Sparkflows at {http.url} is not up: {', '.join(said)}. If it is not starting right now, see its log (fireserver.log), and check url.")
+    raise NotUp(
+        f"Sparkflows at {http.url} is not up: {', '.join(said)}. "
+        "If it is not starting right now, see its log (fireserver.log), and check url."
+    )
 
 
 def wait_until_up(module, http):
+    patience = module.params["wait_timeout"]
     start = time.monotonic()
-    deadline = start + module.params["wait_timeout"]
-    http.retries = 0 if module.params["wait_timeout"] else http.retries  # the loop here is the patience
     while True:
         try:
-            return health(http), int(time.monotonic() - start)
+            # With patience, the loop here does what the retries of the transport would do.
+            return health(http, retries=0 if patience else None), int(time.monotonic() - start)
         except (Unreachable, NotUp) as error:
-            left = deadline - time.monotonic()
-            if left <= 0 or getattr(error, "permanent", False):
-                waited = f" Waited {module.params['wait_timeout']} s for it." if module.params["wait_timeout"] and left <= 0 else ""
-                raise MlopsError(f"{error}{waited}") from error
-        time.sleep(min(module.params["wait_interval"], left))
+            left = start + patience - time.monotonic()
+            if patience and left <= 0:
+                raise MlopsError(f"{error} Waited {patience} s for it.") from error
+            if not patience or getattr(error, "permanent", False):
+                raise
+        time.sleep(min(max(module.params["wait_interval"], 1), left))
 
 
 def find_version(release):
@@ -130,9 +136,7 @@ def find_version(release):
 
 def look(module):
     client = module.client
-    retries = client.http.retries
     path, waited = wait_until_up(module, client.http)
-    client.http.retries = retries
     release = {}
     if client.has_credentials():
         for release_path in RELEASE_PATHS:

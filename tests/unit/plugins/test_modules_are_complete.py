@@ -1,0 +1,37 @@
+"""What is easily forgotten when a module is added."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).parents[3]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+OURS = [name for name in MODULES if name.startswith("sparkflows_")]
+
+
+def load(name):
+    module = importlib.import_module(f"ansible_collections.sparkflows.mlops.plugins.modules.{name}")
+    return module, yaml.safe_load(module.DOCUMENTATION)
+
+
+def test_action_group_has_every_module_that_talks_to_sparkflows():
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
+    using = [
+        name
+        for name in MODULES
+        if "sparkflows.mlops.connection" in load(name)[1].get("extends_documentation_fragment", [])
+    ]
+    assert runtime["action_groups"] == {"sparkflows": using} and set(OURS) <= set(using)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_has_tests_examples_and_samples(name):
+    module, documentation = load(name)
+    assert (ROOT / "tests" / "unit" / "plugins" / "modules" / f"test_{name}.py").exists()
+    assert documentation["module"] == name and documentation["version_added"]
+    assert any(f"sparkflows.mlops.{name}" in task for task in yaml.safe_load(module.EXAMPLES))
+    assert yaml.safe_load(module.RETURN)
