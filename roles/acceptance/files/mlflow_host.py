@@ -1,0 +1,184 @@
+"""What can only be seen on the MLflow host. Runs in the live release's Python, as root.
+
+Questions as JSON on standard input, answers on standard output. Nothing stays: what the registry and the artifact
+store are given is removed again. Names of environment variables are told, never a value.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+
+sys.dont_write_bytecode = True  # a release is not changed after it was made
+# MLflow's client would try for minutes.
+os.environ.update(GIT_PYTHON_REFRESH="quiet", MLFLOW_HTTP_REQUEST_TIMEOUT="20", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
+
+UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,ActiveEnterTimestamp"
+
+
+class Wrong(Exception):
+    """The answer is not the wanted one."""
+
+
+class NotAsked(Exception):
+    """There is nothing to prove."""
+
+
+def run(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    return done.stdout.decode("utf-8", "replace")
+
+
+def version_of(found, wanted, place):
+    evidence = f"{found} in {place} ({os.path.realpath(place)})"
+    if not (found.replace("_", ".") + ".").startswith(wanted + "."):
+        raise Wrong(f"{evidence}, wanted {wanted}")
+    return evidence, found
+
+
+def java(home, wanted):
+    text = run(os.path.join(home, "bin", "java"), "-version")
+    return version_of((re.findall(r'version "([^"]+)"', text) or [text.strip()])[0], wanted, home)
+
+
+def python(venv, wanted):
+    return version_of(".".join(map(str, sys.version_info[:3])), wanted, venv)
+
+
+def package(pin):
+    try:
+        from importlib import metadata
+    except ImportError:  # Python 3.7; MLflow brings the backport
+        import importlib_metadata as metadata
+    name, _equals, wanted = pin.partition("==")
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        raise Wrong(f"not installed, wanted {wanted}") from None
+    if found != wanted:
+        raise Wrong(f"{found} is installed, wanted {wanted}")
+    return f"{found} is installed", found
+
+
+def units_of(names):
+    """Unit -> its properties."""
+    text = run("systemctl", "show", "--property=" + UNIT_PROPERTIES, *names)
+    blocks = [dict(re.findall(r"^(\w+)=(.*)$", block, re.M)) for block in text.split("\n\n")]
+    return {block.get("Id"): block for block in blocks}
+
+
+def service(units, name):
+    unit = units.get(name, {})
+    if unit.get("LoadState") != "loaded":
+        raise Wrong("there is no such unit")
+    state, enabled = unit["ActiveState"], unit["UnitFileState"] or "not enabled"
+    evidence = f"{state} ({unit['SubState']}) and {enabled}, {unit.get('NRestarts', 0)} restarts by systemd"
+    evidence += f", since {unit['ActiveEnterTimestamp']}" if unit["ActiveEnterTimestamp"] else ""
+    if (state, enabled) != ("active", "enabled"):
+        raise Wrong(f"{evidence}; see journalctl -u {name}")
+    return evidence, ""
+
+
+def credentials(units, name, wanted):
+    if not wanted:
+        raise NotAsked("no credentials of an artifact store are set (mlops_s3_access_key, mlops_s3_secret_key)")
+    pid = units.get(name, {}).get("MainPID", "0")
+    if pid == "0":
+        raise Wrong(f"{name} has no process")
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        names = {entry.partition(b"=")[0].decode("utf-8", "replace") for entry in environ.read().split(b"\0")}
+    missing = sorted(set(wanted) - names)
+    if missing:
+        raise Wrong(f"process {pid} of {name} lacks {', '.join(missing)}")
+    return f"process {pid} of {name} has {', '.join(sorted(wanted))}", ""
+
+
+def health(url):
+    with urllib.request.urlopen(url + "/health", timeout=10) as answer:
+        return f"GET {url}/health: {answer.status} {answer.read(100).decode('utf-8', 'replace').strip()}", ""
+
+
+def registry(url):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=url, registry_uri=url)
+    name, start = "acceptance-probe-" + uuid.uuid4().hex, time.monotonic()
+    client.create_registered_model(name, description="Removed again at once by the acceptance check")
+    try:
+        client.set_registered_model_tag(name, "probe", name)
+        found = client.get_registered_model(name).tags
+        if found != {"probe": name}:
+            raise Wrong(f"wrote a tag and read back {found}")
+    finally:
+        client.delete_registered_model(name)
+    if client.search_registered_models(f"name = '{name}'"):
+        raise Wrong(f"{name} is still there after it was deleted")
+    return f"made, tagged, read and deleted {name} in {time.monotonic() - start:.2f} s", ""
+
+
+def artifacts(url):
+    import mlflow
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    mlflow.set_tracking_uri(url)
+    root = mlflow.tracking.MlflowClient().get_experiment("0").artifact_location.rstrip("/")
+    name, start = "acceptance-probe-" + uuid.uuid4().hex, time.monotonic()
+    repository = get_artifact_repository(f"{root}/{name}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "probe.txt")
+        with open(path, "w") as file:
+            file.write(name)
+        repository.log_artifact(path)
+        try:
+            os.remove(path)
+            with open(repository.download_artifacts("probe.txt", folder)) as file:
+                found = file.read()
+            if found != name:
+                raise Wrong(f"wrote {name!r} and read back {found!r}")
+        finally:
+            repository.delete_artifacts()
+    return f"wrote, read and deleted {root}/{name}/probe.txt in {time.monotonic() - start:.2f} s", ""
+
+
+def main():
+    asked = json.load(sys.stdin)
+    checks, versions = [], {}
+
+    def record(name, work, *arguments):
+        status = "failed"
+        try:
+            evidence, version = work(*arguments)
+            status = "passed"
+            if version:
+                versions[name] = version
+        except NotAsked as exc:
+            status, evidence = "skipped", str(exc)
+        except Wrong as exc:
+            evidence = str(exc)
+        except Exception as exc:  # whatever it is, it belongs into the report
+            evidence = f"{type(exc).__name__}: {exc}"
+        checks.append({"name": name, "status": status, "evidence": evidence})
+
+    record("Java", java, asked["java_home"], asked["java"])
+    record("Python", python, asked["venv"], asked["python"])
+    for pin in asked["packages"]:
+        record("package " + pin.partition("==")[0], package, pin)
+    units = units_of(asked["units"])
+    for name in asked["units"]:
+        record("service " + name, service, units, name)
+    if asked["credentials_unit"]:
+        record("store credentials in the Fire MLOps server's environment",
+               credentials, units, asked["credentials_unit"], asked["credentials"])
+    record("MLflow health", health, asked["mlflow_url"])
+    record("registry round trip", registry, asked["mlflow_url"])
+    record("artifact round trip", artifacts, asked["mlflow_url"])
+    return {"checks": checks, "versions": versions}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main()))
