@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from ansible.module_utils.urls import basic_auth_header
 from ansible_collections.sparkflows.mlops.plugins.module_utils import jwt
 from ansible_collections.sparkflows.mlops.plugins.module_utils.arguments import environment_variable
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import (
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import (
     HttpClient,
     HttpError,
     MlopsError,

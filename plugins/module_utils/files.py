@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 
 def write_private(module, path, data, owner_of_directory=False):

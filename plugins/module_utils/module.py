@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils.arguments import connection_spec
 from ansible_collections.sparkflows.mlops.plugins.module_utils.client import SparkflowsClient
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 
 class Outcome:

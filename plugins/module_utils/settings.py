@@ -10,8 +10,8 @@ import os
 import re
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils.files import read_bytes, require_directory, write_private
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError, Unreachable
 from ansible_collections.sparkflows.mlops.plugins.module_utils.properties import Properties
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError, Unreachable
 
 CONFIGURATIONS = "/api/v1/configurations"
 

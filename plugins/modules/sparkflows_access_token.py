@@ -108,8 +108,8 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.files import (
     require_directory,
     write_private,
 )
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError, NotLoggedIn
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError, NotLoggedIn
 
 TOKENS = "/api/v1/tokens"
 DAY = 86400

@@ -221,7 +221,6 @@ problems:
 import copy
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils.fingerprints import Fingerprints
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import (
     HIDDEN,
@@ -234,6 +233,7 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import (
     resolve,
     unknown_key,
 )
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 
 class ConfigurationModule(SparkflowsModule):

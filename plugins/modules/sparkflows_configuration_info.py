@@ -115,9 +115,9 @@ missing:
 
 import re
 
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import is_secret, masked, open_store
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 
 def read(module):

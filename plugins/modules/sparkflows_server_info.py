@@ -80,8 +80,8 @@ release:
 import re
 import time
 
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError, Unreachable
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError, Unreachable
 
 HEALTH_PATHS = ("/healthcheck", "/actuator/health")
 RELEASE_PATHS = ("/api/v1/app/release-info", "/api/v1/main/about")

@@ -10,7 +10,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkflows.mlops.plugins.module_utils import files, fingerprints, jwt
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 
 @pytest.fixture

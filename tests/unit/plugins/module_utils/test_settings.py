@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError
 from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import (
     ApiStore,
     FileStore,
@@ -17,6 +16,7 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import (
     undecided,
     unknown_key,
 )
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 
 class Client:

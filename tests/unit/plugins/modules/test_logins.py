@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.module_utils.client import SparkflowsClient
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import MlopsError, NotLoggedIn
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError, NotLoggedIn
 
 COOKIE = {"Set-Cookie": "JSESSIONID=one; Path=/; HttpOnly"}
 

@@ -9,8 +9,8 @@ import ssl
 import threading
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.module_utils import http as transport
-from ansible_collections.sparkflows.mlops.plugins.module_utils.http import (
+from ansible_collections.sparkflows.mlops.plugins.module_utils import transport
+from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import (
     HttpClient,
     HttpError,
     MlopsError,
