@@ -15,7 +15,7 @@ description:
     also when nothing has changed; this module looks at all of them at once.
   - A file appears under its name only when it is complete and has its owner and mode, so a secret is never readable by
     others, not for a moment, and a service never reads half a file.
-  - The difference shows every file but those with O(files[].secret_content).
+  - The difference shows every file but those whose content is in O(secret_contents).
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -38,10 +38,7 @@ options:
         choices: [file, directory, absent]
         default: file
       content:
-        description: Content of the file.
-        type: str
-      secret_content:
-        description: Content of the file, never shown.
+        description: Content of the file. Without it, the content is in O(secret_contents).
         type: str
       owner:
         description: Owner.
@@ -56,6 +53,13 @@ options:
           - Mode, four octal digits.
           - The default is V(0644) for a file and V(0755) for a directory.
         type: str
+  secret_contents:
+    description:
+      - Contents of files by their path, never shown.
+      - They have a place of their own because Ansible's record of a call in the system log hides whole options only,
+        not what lies inside of one.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Can run in check mode and says the same as without.
@@ -78,11 +82,12 @@ EXAMPLES = r"""
         group: mlflow
         mode: "0750"
       - path: /etc/mlflow/mlflow.env
-        secret_content: "{{ lookup('ansible.builtin.template', 'mlflow.env.j2') }}"
         group: mlflow
         mode: "0640"
       - path: /etc/systemd/system/mlflow.service
         content: "{{ lookup('ansible.builtin.template', 'mlflow.service.j2') }}"
+    secret_contents:
+      /etc/mlflow/mlflow.env: "{{ lookup('ansible.builtin.template', 'mlflow.env.j2') }}"
 """
 
 RETURN = r"""
@@ -150,8 +155,10 @@ def directory(module, entry):
 
 def regular(module, entry):
     path = entry["path"]
-    secret = entry["secret_content"] is not None
-    wanted = (entry["secret_content"] if secret else entry["content"]).encode("utf-8")
+    secret = entry["content"] is None
+    if secret and path not in module.params["secret_contents"]:
+        module.fail_json(msg=f"{path}: neither content nor secret_contents says what is in it")
+    wanted = (module.params["secret_contents"][path] if secret else entry["content"]).encode("utf-8")
     found = read(path)
     if found == wanted:
         return same_attributes(module, entry), {"prepared": f"{path}: owner or mode\n"}
@@ -183,18 +190,14 @@ def main():
                     "path": {"type": "path", "required": True},
                     "state": {"type": "str", "choices": ["file", "directory", "absent"], "default": "file"},
                     "content": {"type": "str"},
-                    "secret_content": {"type": "str", "no_log": True},
                     "owner": {"type": "str", "default": "root"},
                     "group": {"type": "str", "default": "root"},
                     "mode": {"type": "str"},
                 },
-                "mutually_exclusive": [["content", "secret_content"]],
-                "required_if": [["state", "file", ["content", "secret_content"], True]],
             },
+            "secret_contents": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
-        # Ansible keeps a record of each call in the system log, and there it does not look for secrets inside of lists.
-        no_log=True,
     )
     kinds = {"file": regular, "directory": directory, "absent": absent}
     changed_paths, diff = [], []

@@ -22,7 +22,10 @@ def fixture_run(capsys):
     """Run the module, as Ansible does, and return its JSON and its raw output."""
 
     def run(*files, check=False):
-        params = {"files": [dict(OWN, **entry) for entry in files], "_ansible_check_mode": check, "_ansible_diff": True}
+        files = [dict(OWN, **entry) for entry in files]
+        secrets = {entry["path"]: entry.pop("secret") for entry in files if "secret" in entry}
+        params = {"files": files, "secret_contents": secrets, "_ansible_check_mode": check, "_ansible_diff": True}
+        params["_ansible_no_log"] = False  # as the controller sends it
         with patch_module_args(params), pytest.raises(SystemExit):
             mlops_files.main()
         output = capsys.readouterr().out
@@ -38,7 +41,7 @@ def mode(path):
 def test_first_run_writes_all_in_order_and_second_run_changes_nothing(run, tmp_path):
     files = [
         {"path": str(tmp_path / "conf"), "state": "directory", "mode": "0750"},
-        {"path": str(tmp_path / "conf/a.env"), "secret_content": CANARY, "mode": "0640"},
+        {"path": str(tmp_path / "conf/a.env"), "secret": CANARY, "mode": "0640"},
         {"path": str(tmp_path / "a.service"), "content": "[Unit]\nDescription=ä\n"},
     ]
     first, output = run(*files)
@@ -62,7 +65,7 @@ def test_changed_content_is_shown_and_a_secret_is_not(run, tmp_path):
     unit, secret = tmp_path / "unit", tmp_path / "secret"
     unit.write_text("old\n")
     secret.write_text(CANARY)
-    result, output = run({"path": str(unit), "content": "new\n"}, {"path": str(secret), "secret_content": CANARY + "2"})
+    result, output = run({"path": str(unit), "content": "new\n"}, {"path": str(secret), "secret": CANARY + "2"})
     assert result["diff"][0]["before"] == "old\n" and result["diff"][0]["after"] == "new\n"
     assert str(secret) in result["diff"][1]["prepared"]
     assert CANARY not in output
@@ -74,7 +77,7 @@ def test_only_the_mode_differs(run, tmp_path):
     path.write_text(CANARY)
     path.chmod(0o644)
     before = path.stat().st_mtime_ns
-    result = run({"path": str(path), "secret_content": CANARY, "mode": "0640"})[0]
+    result = run({"path": str(path), "secret": CANARY, "mode": "0640"})[0]
     assert result["changed"] and mode(path) == "0o640"
     # The age of a file tells whether a service has read it.
     assert path.stat().st_mtime_ns == before
@@ -126,7 +129,7 @@ def test_what_the_system_refuses_is_named(run, tmp_path, entry, message):
 
 
 def test_wrong_owner_leaves_no_half_written_file(run, tmp_path):
-    result, output = run({"path": str(tmp_path / "f"), "secret_content": CANARY, "group": "no-such-group"})
+    result, output = run({"path": str(tmp_path / "f"), "secret": CANARY, "group": "no-such-group"})
     assert result["failed"] and "no-such-group" in result["msg"]
     assert CANARY not in output and os.listdir(tmp_path) == []
 
@@ -135,10 +138,10 @@ def test_the_system_log_gets_no_secret(run, tmp_path, monkeypatch):
     logged = []
     monkeypatch.setattr(mlops_files.AnsibleModule, "_log_to_syslog", lambda _self, message: logged.append(message))
     monkeypatch.setattr("ansible.module_utils.basic.has_journal", False)
-    run({"path": str(tmp_path / "f"), "secret_content": f"A={CANARY}\nB='{CANARY}'\n"})
+    run({"path": str(tmp_path / "f"), "secret": f"A={CANARY}\nB='{CANARY}'\n"})
     assert CANARY not in "".join(logged)
 
 
-@pytest.mark.parametrize("entry", [{}, {"content": "x", "secret_content": "y"}])
-def test_a_file_has_one_content(run, tmp_path, entry):
-    assert run(dict(entry, path=str(tmp_path / "f")))[0]["failed"]
+def test_a_file_has_a_content(run, tmp_path):
+    result = run({"path": str(tmp_path / "f")})[0]
+    assert result["failed"] and "neither content nor secret_contents" in result["msg"]
