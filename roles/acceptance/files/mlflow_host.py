@@ -51,6 +51,8 @@ def python(venv, wanted):
 
 
 def package(pin):
+    from packaging.version import Version  # one that MLflow brings
+
     try:
         from importlib import metadata
     except ImportError:  # Python 3.7; MLflow brings the backport
@@ -60,9 +62,9 @@ def package(pin):
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
         raise Wrong(f"not installed, wanted {wanted}") from None
-    if found != wanted:
+    if Version(found) != Version(wanted):  # 3.36.1.2-1 is another way to write 3.36.1.2.post1
         raise Wrong(f"{found} is installed, wanted {wanted}")
-    return f"{found} is installed", found
+    return f"{found} is installed, wanted {wanted}", found
 
 
 def units_of(names):

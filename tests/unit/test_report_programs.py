@@ -1,0 +1,372 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two programs that the acceptance role has the hosts run."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+FILES = Path(__file__).resolve().parents[2] / "roles" / "acceptance" / "files"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location("acceptance_" + name, FILES / (name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(name="score")
+def fixture_score():
+    return load("score")
+
+
+@pytest.fixture(name="mlflow_host")
+def fixture_mlflow_host(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    return load("mlflow_host")
+
+
+def ask(program, questions):
+    """Run it as the role does: the code on the command line, questions on standard input."""
+    code = (FILES / (program + ".py")).read_text(encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(questions), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# ---- scores ----------------------------------------------------------------------------------------------------------
+ROWS = "a,name,b\n1,x,0.5\n2,\"y, z\",1e-3\n3,,-4\n"
+
+
+def sample(url, expected="prediction\n0.1\n0.2\n0.3\n", **more):
+    return dict(model="churn", url=url + "/invocations", rows=ROWS, expected=expected, rows_path="rows.csv",
+                expected_path="expected.csv", missing=[], tolerance=0, timeout=5) | more
+
+
+@pytest.fixture(name="served")
+def fixture_served(server, reply):
+    """A served model that answers with these predictions, one answer a request."""
+
+    def serve(*answers, **more):
+        server.on("POST", "/invocations", *[reply(answer, **more) for answer in answers])
+        return server.url
+
+    return serve
+
+
+def test_rows_are_sent_as_pandas_splits_them(served, server):
+    answers = ask("score", {"samples": [sample(served([0.1, 0.2, 0.3]))]})
+    assert [check["status"] for check in answers["checks"]] == ["passed"]
+    request = server.sent("POST")[0]
+    assert json.loads(request["body"]) == {
+        "columns": ["a", "name", "b"], "data": [[1, "x", 0.5], [2, "y, z", 0.001], [3, None, -4]]}
+    assert request["headers"]["Content-Type"] == "application/json; format=pandas-split"
+    scores = answers["scores"][0]
+    assert (scores["model"], scores["rows"], scores["different"]) == ("churn", 3, 0)
+    assert scores["shown"][1] == {"row": 2, "expected": 0.2, "found": 0.2, "same": True}
+
+
+@pytest.mark.parametrize(("answer", "expected", "tolerance", "status", "words"), [
+    ([0.1, 0.2, 0.3], "prediction\n0.1\n0.2\n0.3\n", 0, "passed", "3 rows over"),
+    ([0.1, 0.2, 0.3], "id,prediction,x\n7,0.1,9\n8,0.2,9\n9,0.3,9\n", 0, "passed", "all predictions equal"),
+    ([0.1, 0.2, 0.3], "id,p\n7,0.1\n8,0.2\n9,0.3\n", 0, "passed", "all predictions equal"),
+    ([1, 2, 3.0], "prediction\n1.0\n2\n3\n", 0, "passed", "all predictions equal"),
+    (["yes", "no", "yes"], "prediction\nyes\nno\nyes\n", 0, "passed", "all predictions equal"),
+    ([{"prediction": 0.1}, {"prediction": 0.2}, {"prediction": 0.3}], "p\n0.1\n0.2\n0.3\n", 0, "passed", "all"),
+    ([{"0": 0.1}, {"0": 0.2}, {"0": 0.3}], "p\n0.1\n0.2\n0.3\n", 0, "passed", "all predictions equal"),
+    ([0.1, 0.20000000000000004, 0.3], "p\n0.1\n0.2\n0.3\n", 0, "failed",
+     "1 differ by more than 0; row 2: expected 0.2, got 0.20000000000000004"),
+    ([0.1, 0.20000000000000004, 0.3], "p\n0.1\n0.2\n0.3\n", 1e-9, "passed", "tolerance 1e-09"),
+    ([0.1, None, 0.3], "p\n0.1\n0.2\n0.3\n", 1, "failed", "expected 0.2, got None"),
+    (["yes", "no", "yes"], "prediction\nno\nno\nno\n", 0, "failed", "2 differ"),
+    ([0.1, 0.2], "p\n0.1\n0.2\n0.3\n", 0, "failed", "3 rows were sent, and the answer is [0.1, 0.2]"),
+    ({"predictions": [0.1]}, "p\n0.1\n0.2\n0.3\n", 0, "failed", "the answer is {"),
+    ("<html>log in</html>", "p\n0.1\n0.2\n0.3\n", 0, "failed", "the answer is not JSON: <html>"),
+    ([0.1, 0.2, 0.3], "p\n0.1\n", 0, "failed", "rows.csv has 3 rows and expected.csv has 1"),
+    ([0.1, 0.2, 0.3], "p\n", 0, "failed", "no rows below the names of the columns"),
+    ([0.1, 0.2, 0.3], "", 0, "failed", "no rows below the names of the columns"),
+])
+def test_predictions_are_compared_row_by_row(served, score, answer, expected, tolerance, status, words):
+    check, _scores = score.answer(sample(served(answer), expected, tolerance=tolerance))
+    assert (check["name"], check["status"]) == ("score churn", status)
+    assert words in check["evidence"]
+
+
+def test_refusal_of_the_model_is_told(served, score):
+    check, scores = score.answer(sample(served({"error_code": "BAD_REQUEST", "message": "no column c"}, status=400)))
+    assert check["status"] == "failed"
+    assert "400" in check["evidence"] and "no column c" in check["evidence"]
+    assert scores["shown"] == []
+
+
+def test_nobody_answers(score):
+    check, _scores = score.answer(sample("http://127.0.0.1:1"))
+    assert (check["status"], "Connection refused" in check["evidence"]) == ("failed", True)
+
+
+def test_file_is_missing_on_the_controller(score):
+    check, _scores = score.answer(sample("http://127.0.0.1:1", missing=["/nowhere/rows.csv"]))
+    assert check["evidence"] == "no file on the controller: /nowhere/rows.csv (acceptance_samples)"
+
+
+def test_many_rows_go_in_several_requests(served, server, score, monkeypatch):
+    monkeypatch.setattr(score, "CHUNK", 2)
+    check, _scores = score.answer(sample(served([0.1, 0.2], [0.3])))
+    assert check["status"] == "passed"
+    assert [len(json.loads(request["body"])["data"]) for request in server.sent("POST")] == [2, 1]
+
+
+def test_rows_that_differ_are_shown(served, score):
+    rows = "a\n" + "".join(f"{i}\n" for i in range(50))
+    expected = "p\n" + "".join(f"{i}\n" for i in range(50))
+    found = [i if i != 40 else -1 for i in range(50)]
+    _check, scores = score.answer(sample(served(found), expected, rows=rows))
+    assert [(row["row"], row["same"]) for row in scores["shown"]] == [
+        (1, True), (2, True), (3, True), (4, True), (5, True), (41, False)]
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("", None), ("1", 1), ("-1", -1), ("1.", 1.0), (".5", 0.5), ("1e-3", 0.001), ("0x10", "0x10"), ("1_000", "1_000"),
+    ("nan", "nan"), ("inf", "inf"), ("1 2", "1 2"), ("1.2.3", "1.2.3"), ("true", "true"), ("+7", 7), ("e5", "e5"),
+])
+def test_value(score, text, expected):
+    value = score.value(text)
+    assert (value, type(value)) == (expected, type(expected))
+
+
+# ---- the MLflow host -------------------------------------------------------------------------------------------------
+@pytest.fixture(name="java_home")
+def fixture_java_home(tmp_path):
+    (tmp_path / "bin").mkdir()
+
+    def install(text):
+        program = tmp_path / "bin" / "java"
+        program.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{text}\nEND\n")
+        program.chmod(0o755)
+        return str(tmp_path)
+
+    return install
+
+
+@pytest.mark.parametrize(("text", "wanted", "version"), [
+    ('openjdk version "1.8.0_504"\nOpenJDK Runtime', "1.8", "1.8.0_504"),
+    ('Picked up JAVA_TOOL_OPTIONS: -Dx=1\njava version "1.8.0_201"', "1.8", "1.8.0_201"),
+    ('openjdk version "11.0.2" 2019-01-15', "11", "11.0.2"),
+    ('openjdk version "17" 2021-09-14', "17", "17"),
+])
+def test_java(mlflow_host, java_home, text, wanted, version):
+    evidence, found = mlflow_host.java(java_home(text), wanted)
+    assert found == version
+    assert evidence.startswith(version + " in ")
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    ('openjdk version "17.0.15" 2025-04-15', "1.8"),
+    ('openjdk version "1.80.0"', "1.8"),
+    ("cannot execute", "1.8"),
+])
+def test_another_java(mlflow_host, java_home, text, wanted):
+    with pytest.raises(mlflow_host.Wrong, match="wanted 1.8"):
+        mlflow_host.java(java_home(text), wanted)
+
+
+def test_package(mlflow_host):
+    installed = pytest.__version__
+    assert mlflow_host.package("pytest==" + installed) == (f"{installed} is installed, wanted {installed}", installed)
+    assert mlflow_host.package(f"pytest=={installed}.0.0")[1] == installed  # the same version, written in another way
+    with pytest.raises(mlflow_host.Wrong, match="is installed, wanted 0.1"):
+        mlflow_host.package("pytest==0.1")
+    with pytest.raises(mlflow_host.Wrong, match="not installed, wanted 1"):
+        mlflow_host.package("no-such-package==1")
+
+
+UNITS = """Id=mlflow.service
+LoadState=loaded
+ActiveState=active
+SubState=running
+UnitFileState=enabled
+MainPID={pid}
+NRestarts=0
+ActiveEnterTimestamp=Mon 2026-11-23 04:00:00 UTC
+
+Id=stopped.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+UnitFileState=enabled
+MainPID=0
+NRestarts=5
+ActiveEnterTimestamp=
+
+Id=by-hand.service
+LoadState=loaded
+ActiveState=active
+SubState=running
+UnitFileState=disabled
+MainPID=0
+NRestarts=0
+ActiveEnterTimestamp=Mon 2026-11-23 04:00:00 UTC
+
+Id=none.service
+LoadState=not-found
+ActiveState=inactive
+SubState=dead
+UnitFileState=
+MainPID=0
+NRestarts=0
+ActiveEnterTimestamp=
+"""
+
+
+@pytest.fixture(name="systemctl")
+def fixture_systemctl(tmp_path, monkeypatch):
+    program = tmp_path / "systemctl"
+    program.write_text("#!/bin/sh\ncat <<'END'\n" + UNITS.format(pid=os.getpid()) + "END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    os.environ["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("stopped.service", "failed (failed) and enabled, 5 restarts by systemd; see journalctl -u stopped.service"),
+    ("by-hand.service", "active (running) and disabled"),
+    ("none.service", "there is no such unit"),
+    ("never-heard-of.service", "there is no such unit"),
+])
+def test_service_that_is_not_well(mlflow_host, systemctl, name, words):
+    units = mlflow_host.units_of(["whatever"])
+    assert mlflow_host.service(units, "mlflow.service")[0] == (
+        "active (running) and enabled, 0 restarts by systemd, since Mon 2026-11-23 04:00:00 UTC")
+    with pytest.raises(mlflow_host.Wrong) as problem:
+        mlflow_host.service(units, name)
+    assert words in str(problem.value)
+
+
+def test_credentials_are_told_by_name_only(mlflow_host):
+    environment = {"AWS_SECRET_ACCESS_KEY": "canary", "AWS_ACCESS_KEY_ID": "canary"}
+    process = subprocess.Popen(["/bin/cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        process.stdout.read(1)  # it is up
+        units = {"fire.service": {"MainPID": str(process.pid)}}
+        evidence, _version = mlflow_host.credentials(units, "fire.service", list(environment))
+        with pytest.raises(mlflow_host.Wrong) as problem:
+            mlflow_host.credentials(units, "fire.service", ["MLFLOW_S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"])
+    assert evidence == f"process {process.pid} of fire.service has AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
+    assert str(problem.value) == f"process {process.pid} of fire.service lacks MLFLOW_S3_ENDPOINT_URL"
+    with pytest.raises(mlflow_host.Wrong, match="has no process"):
+        mlflow_host.credentials({"fire.service": {"MainPID": "0"}}, "fire.service", ["A"])
+    with pytest.raises(mlflow_host.NotAsked, match="mlops_s3_access_key"):
+        mlflow_host.credentials(units, "fire.service", [])
+
+
+class Registry:
+    """MLflow's client with a registry and an artifact store in memory."""
+
+    def __init__(self, forgets=False):
+        self.models, self.artifacts, self.forgets, self.calls = {}, {}, forgets, []
+
+    def modules(self):
+        registry = self
+
+        class Model:
+            def __init__(self, tags):
+                self.tags = tags
+
+        class MlflowClient:
+            def __init__(self, tracking_uri=None, registry_uri=None):
+                pass
+
+            def create_registered_model(self, name, description=""):
+                registry.calls.append(name)
+                registry.models[name] = {}
+
+            def set_registered_model_tag(self, name, key, value):
+                registry.models[name][key] = "" if registry.forgets else value
+
+            def get_registered_model(self, name):
+                return Model(registry.models[name])
+
+            def delete_registered_model(self, name):
+                del registry.models[name]
+
+            def search_registered_models(self, wanted):
+                return [name for name in registry.models if f"name = '{name}'" == wanted]
+
+            def get_experiment(self, number):
+                return types.SimpleNamespace(artifact_location="mlflow-artifacts:/0")
+
+        class Repository:
+            def __init__(self, uri):
+                self.artifact_uri = uri
+
+            def log_artifact(self, path):
+                registry.calls.append(self.artifact_uri)
+                registry.artifacts[self.artifact_uri] = Path(path).read_text(encoding="utf-8")
+
+            def download_artifacts(self, name, folder):
+                path = Path(folder) / name
+                path.write_text("" if registry.forgets else registry.artifacts[self.artifact_uri], encoding="utf-8")
+                return str(path)
+
+            def delete_artifacts(self):
+                del registry.artifacts[self.artifact_uri]
+
+        names = ["mlflow", "mlflow.tracking", "mlflow.store", "mlflow.store.artifact",
+                 "mlflow.store.artifact.artifact_repository_registry"]
+        made = {name: types.ModuleType(name) for name in names}
+        made["mlflow"].set_tracking_uri = lambda uri: None
+        made["mlflow"].tracking = made["mlflow.tracking"]
+        made["mlflow.tracking"].MlflowClient = MlflowClient
+        made[names[-1]].get_artifact_repository = Repository
+        return made
+
+
+@pytest.mark.parametrize("probe", ["registry", "artifacts"])
+@pytest.mark.parametrize("forgets", [False, True])
+def test_round_trip_leaves_nothing(mlflow_host, monkeypatch, probe, forgets):
+    registry = Registry(forgets)
+    for name, module in registry.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    work = getattr(mlflow_host, probe)
+    if forgets:
+        with pytest.raises(mlflow_host.Wrong, match="read back"):
+            work("http://127.0.0.1:5000")
+    else:
+        assert "deleted" in work("http://127.0.0.1:5000")[0]
+    assert registry.models == registry.artifacts == {}
+    assert "acceptance-probe-" in registry.calls[0]
+
+
+def test_whatever_goes_wrong_is_in_the_answers(server, reply, tmp_path):
+    server.on("GET", "/health", reply("OK"))
+    answers = ask("mlflow_host", {
+        "java_home": str(tmp_path), "java": "1.8", "python": "3.7", "venv": str(tmp_path), "packages": ["pytest==0.1"],
+        "units": [], "credentials_unit": "fire.service", "credentials": [], "mlflow_url": server.url})
+    statuses = {check["name"]: (check["status"], check["evidence"]) for check in answers["checks"]}
+    missing = f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/bin/java'"
+    assert statuses["Java"] == ("failed", missing)
+    assert statuses["Python"][0] == "failed" and "wanted 3.7" in statuses["Python"][1]
+    assert statuses["package pytest"][0] == "failed"
+    assert statuses["store credentials in the Fire MLOps server's environment"][0] == "skipped"
+    assert statuses["MLflow health"] == ("passed", f"GET {server.url}/health: 200 OK")
+    assert statuses["registry round trip"] == ("failed", "ModuleNotFoundError: No module named 'mlflow'")
+
+
+@pytest.mark.parametrize("program", sorted(path.name for path in FILES.glob("*.py")))
+def test_programs_are_written_for_old_pythons(program):
+    """The MLflow host has Python 3.7, and a Sparkflows host may have less."""
+    ast.parse((FILES / program).read_text(encoding="utf-8"), feature_version=(3, 6))
