@@ -19,7 +19,9 @@ BAD_INPUT = {
                                   ["mlops.mlflow.trackingUrl", "mlops.mlflow.trackingURL", "sparkflows_configuration_extra"]),
     "wrong token": ("mlops_sparkflows_token=wrong-token", ["mlops_sparkflows_token", "sparkflows1"]),
     "no free disk": ("mlflow_runtime_min_free_bytes=900000000000000", ["mlflow1", "mlflow_runtime_min_free_bytes", "free"]),
-    "serving port outside the range": ('{"model_serving_models": [{"name": "m", "version": 1, "port": 6001}]}', ["mlflow1", "model_serving_models, m: port", "5001 to 5020"]),
+    "serving port outside the range": (
+        '{"model_serving_models": [{"name": "m", "version": 1, "port": 6001}]}',
+        ["mlflow1", "model_serving_models, m: port", "5001 to 5020"]),
     "client that is no address": ('{"mlops_client_sources": ["10.0.0.300"]}', ["10.0.0.300", "mlops_client_sources"]),
 }
 

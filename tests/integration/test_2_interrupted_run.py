@@ -49,7 +49,7 @@ def test_secret_is_in_no_output(undisturbed, variable):
 def test_secret_is_not_to_be_seen_on_the_host(lab, undisturbed, host, variable):
     del undisturbed
     # The pattern is put together on the host, so that the search does not find itself.
-    canary = '"$(printf %s%s {} {})"'.format(CANARIES[variable][:7], CANARIES[variable][7:])
+    canary = f'"$(printf %s%s {CANARIES[variable][:7]} {CANARIES[variable][7:]})"'
     assert lab.sh(host, VISIBLE.format(canary=canary)) == ""
 
 

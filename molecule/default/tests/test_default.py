@@ -115,7 +115,8 @@ def test_model_scores_over_rest_from_the_sparkflows_host(sparkflows, address):
         (PROJECT / f".cache/lab/{LAB}/breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
     # The model's service was killed above: it may be loading still.
     program = ("import json, sys, time, urllib.request\n"
-               f"request = urllib.request.Request('http://{address}:5001/invocations', sys.argv[1].encode(), {{'Content-Type': 'application/json'}})\n"
+               f"request = urllib.request.Request('http://{address}:5001/invocations', sys.argv[1].encode(),\n"
+               "                                 {'Content-Type': 'application/json'})\n"
                "for attempt in range(60):\n"
                "    try:\n        print(urllib.request.urlopen(request, timeout=60).read().decode()); break\n"
                "    except OSError:\n        time.sleep(1)\n")

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated>
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was

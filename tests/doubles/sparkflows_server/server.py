@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """A double of the Sparkflows (Fire Insights) server: logins, tokens and Administration > Configuration.
 
 Standard library only, one file, so that the lab can copy it to a bare machine. What is documented and what is
@@ -457,7 +457,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def dispatch(self):
         self.new_cookies = []
-        self.path_only, _, query = self.path.partition("?")
+        self.path_only, _question, query = self.path.partition("?")
         self.query = urllib.parse.parse_qs(query)
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length) if length else b""
@@ -664,7 +664,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def post_oauth_token(self):
         settings = self.settings
-        kind, _, given = self.headers.get("Authorization", "").partition(" ")
+        kind, _blank, given = self.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "basic":
             raise Refused(
                 401,

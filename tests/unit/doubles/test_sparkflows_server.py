@@ -134,7 +134,7 @@ def test_oauth2_login(double):
 
 def test_oauth2_older_release_keeps_both_logins(double):
     server, client = double(release="3.2.94")
-    first, second = (oauth(client).json()["access_token"] for _ in range(2))
+    first, second = (oauth(client).json()["access_token"] for _attempt in range(2))
     for token in (first, second):
         assert client("GET", CONFIGURATIONS, headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
@@ -503,7 +503,7 @@ def test_malformed_properties_file_is_refused():
 # ---- faults
 def test_fails_first(double):
     server, client = double(fail_first=2, fail_status=502)
-    assert [client("GET", "/healthcheck").status_code for _ in range(3)] == [502, 502, 200]
+    assert [client("GET", "/healthcheck").status_code for _attempt in range(3)] == [502, 502, 200]
     server.settings.fail_first, server.settings.fault_path = 1, CONFIGURATIONS
     assert client("GET", "/healthcheck").status_code == 200
     assert client("GET", CONFIGURATIONS, headers=auth(server)).status_code == 502
@@ -658,6 +658,7 @@ def test_as_a_program_names_a_bad_switch(tmp_path):
         capture_output=True,
         text=True,
         timeout=10,
+        check=False,
     )
     assert run.returncode == 2
     assert "no_such_switch" in run.stderr
