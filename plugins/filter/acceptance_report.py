@@ -51,8 +51,8 @@ def program_checks(asked, result):
 def port_checks(asked, result):
     why = reason(result, "connect")
     if why:
-        return [check("reachable ports", "failed", why)]
-    checks = []
+        return [check("reachable ports", "failed", why)], []
+    checks, tried = [], []
     for question, got in zip(asked, result["connect"]):
         state, wanted = got["state"], question["wanted"]
         # Without a firewall, or with one that guards only its own ports, "closed" is that nobody answers there.
@@ -61,7 +61,8 @@ def port_checks(asked, result):
         evidence += f" ({got['error']})" if got["error"] else f", answered in {got['milliseconds']:g} ms"
         evidence += "" if passed else f", wanted {wanted}"
         checks.append(check(question["name"], "passed" if passed else "failed", evidence))
-    return checks
+        tried.append({"host": got["host"], "port": got["port"], "open": state == "open", "passed": passed})
+    return checks, tried
 
 
 def setting_checks(result):
@@ -91,7 +92,7 @@ def system(distribution):
 
 def host_report(answer):
     """One host's checks, and what is told about it besides."""
-    checks, versions, scores = [], {}, []
+    checks, versions, scores, tried = [], {}, [], []
     programs, ports, settings = answer["programs"], answer["ports"], answer["settings"]
     results = programs["result"].get("results") or [programs["result"]] * len(programs["asked"])
     for asked, result in zip(programs["asked"], results):
@@ -100,7 +101,8 @@ def host_report(answer):
         versions.update(found.get("versions", {}))
         scores += found.get("scores", [])
     if ports["asked"]:
-        checks += port_checks(ports["asked"], ports["result"])
+        made, tried = port_checks(ports["asked"], ports["result"])
+        checks += made
     if settings["asked"]:
         checks += setting_checks(settings["result"])
     return {
@@ -109,7 +111,7 @@ def host_report(answer):
         "groups": answer["groups"],
         "system": system(answer["distribution"]),
         "services": answer["services"],
-        "tried": ports["result"].get("connect", []) if ports["asked"] else [],
+        "tried": tried,
         "versions": versions,
         "scores": scores,
         "checks": checks,
@@ -143,9 +145,8 @@ def ports_of(server, clients):
             if not port:
                 port = {"label": "", "port": tried["port"], "links": []}
                 ports.append(port)
-            is_open = tried["state"] == "open"
-            kind = ("passed" if is_open else "failed") if port["label"] else ("failed" if is_open else "closed")
-            port["links"].append({"client": number, "open": is_open, "kind": kind})
+            kind = "failed" if not tried["passed"] else "passed" if tried["open"] else "closed"
+            port["links"].append({"client": number, "open": tried["open"], "kind": kind})
     return ports
 
 

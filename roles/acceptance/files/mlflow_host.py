@@ -80,7 +80,7 @@ def service(units, name):
         raise Wrong("there is no such unit")
     state, enabled = unit["ActiveState"], unit["UnitFileState"] or "not enabled"
     evidence = f"{state} ({unit['SubState']}) and {enabled}, {unit.get('NRestarts', 0)} restarts by systemd"
-    evidence += f", since {unit['ActiveEnterTimestamp']}" if unit["ActiveEnterTimestamp"] else ""
+    evidence += f", since {unit['ActiveEnterTimestamp']}" if state == "active" else ""
     if (state, enabled) != ("active", "enabled"):
         raise Wrong(f"{evidence}; see journalctl -u {name}")
     return evidence, ""
