@@ -123,9 +123,8 @@ class SparkflowsClient:
         # itself. Whether the session is worth anything shows with the first real call.
         if answer.status >= 400:
             self.http.judge(answer)
-        if "error" in location or location.split("?")[0].endswith("/login") or not len(self.http.cookies):
+        if location.split("?")[0].endswith("/login") or not len(self.http.cookies):
             raise self.http.refused(answer)
-        self._csrf = {}  # belongs to the former session
 
     def _find_csrf(self, *pages):
         """Spring Security offers its CSRF token as a cookie, in <meta> tags or in a hidden field of a page."""

@@ -277,7 +277,7 @@ def must_write(store, shown, value, secret, policy, known):
     """
     if shown == value:
         return False
-    if not secret or shown is None:
+    if not secret:
         return True
     if policy == "on_create" and shown:
         return False

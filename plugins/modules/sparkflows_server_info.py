@@ -60,7 +60,7 @@ waited_seconds:
   type: int
   sample: 0
 logged_in:
-  description: Whether a login was given and accepted.
+  description: Whether a login was given and proved good by one of the calls for the release.
   returned: success
   type: bool
   sample: true
@@ -137,20 +137,17 @@ def find_version(release):
 def look(module):
     client = module.client
     path, waited = wait_until_up(module, client.http)
-    release = {}
+    release = None
     if client.has_credentials():
-        for release_path in RELEASE_PATHS:
-            answer = client.get_or_none(release_path)
-            if answer is not None:
-                release = answer
-                break
+        answers = (client.get_or_none(release_path) for release_path in RELEASE_PATHS)
+        release = next((answer for answer in answers if answer is not None), None)
     return Outcome(
         status="UP",
         health_path=path,
         waited_seconds=waited,
-        logged_in=client.has_credentials(),
+        logged_in=release is not None,
         version=find_version(release),
-        release=release,
+        release={} if release is None else release,
     )
 
 

@@ -48,8 +48,7 @@ class Reply:
     """What the scripted server answers: a JSON value, or a text as it is."""
 
     def __init__(self, body="", status=200, headers=None, content_type=None, breaks=None):
-        text = body if isinstance(body, str) else json.dumps(body)
-        self.body = text if isinstance(text, bytes) else text.encode()
+        self.body = (body if isinstance(body, str) else json.dumps(body)).encode()
         self.status, self.headers, self.breaks = status, headers or {}, breaks
         self.content_type = content_type or ("text/plain" if isinstance(body, str) else "application/json")
 

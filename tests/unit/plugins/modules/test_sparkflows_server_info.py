@@ -71,4 +71,4 @@ def test_release(call, server, reply, body, version):
 def test_release_that_no_path_tells(call, server, reply):
     server.on("GET", "/healthcheck", reply(UP))
     result = call(module, url=server.url, token="t")
-    assert result["version"] is None and result["release"] == {}
+    assert result["version"] is None and result["release"] == {} and result["logged_in"] is False
