@@ -126,6 +126,7 @@ class Service:
     def __init__(self, module):
         self.module = module
         self.name = module.params["name"]
+        self.restarted = None
 
     def systemctl(self, *arguments, **options):
         return self.module.run_command(["systemctl", *arguments], **options)
@@ -155,6 +156,8 @@ class Service:
 
     def journal(self):
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={JOURNAL_LINES}", f"--unit={self.name}"]
+        if self.restarted:  # what an earlier start said is of no interest
+            command.append(f"--since=@{self.restarted}")
         return to_text(self.module.run_command(command)[1]).splitlines()
 
     def fail(self, text):
@@ -184,7 +187,7 @@ def ask(params, timeout):
         )
         return to_text(response.read(), errors="surrogate_or_replace")[:4000]
     except HTTPError as exc:
-        text = to_text(exc.read(), errors="surrogate_or_replace")[:1000]
+        text = " ".join(to_text(exc.read(), errors="surrogate_or_replace")[:1000].split())
         # The service has understood the request and will not think better of it.
         raise NoAnswer(f"{params['url']}: HTTP status {exc.code} {text}", final=400 <= exc.code < 500) from exc
     except Exception as exc:  # refused, reset, timed out: urllib, http.client and socket each have their own
@@ -241,6 +244,7 @@ def main():
     if enable:
         service.systemctl("enable", "--quiet", service.name, check_rc=True)
     if reason:
+        service.restarted = int(time.time())
         code, _out, error = service.systemctl("restart", service.name)
         if code != 0:
             service.fail(f"{service.name} does not start: {to_text(error).strip().splitlines()[0]}")
