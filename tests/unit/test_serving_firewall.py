@@ -65,7 +65,11 @@ PLAYBOOK = """
             found: {problem: "", openings: "{{ _serving_firewall_openings }}", rules: "{{ _serving_firewall_firewalld_rules }}"}
       rescue:
         - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
-    - ansible.builtin.copy: {content: "{{ found | to_json }}", dest: "{{ inventory_hostname }}.json", mode: "0600"}
+    - ansible.builtin.copy:
+        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'found'))) | to_json }}"
+        dest: found.json
+        mode: "0600"
+      run_once: true
 """
 
 
@@ -93,7 +97,7 @@ def fixture_found(tmp_path_factory):
     done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml"],
                           cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in CASES}
+    return json.loads((folder / "found.json").read_text())
 
 
 @pytest.mark.parametrize("name", CASES)
