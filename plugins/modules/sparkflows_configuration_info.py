@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 - name: Is the deploy mode right
   ansible.builtin.assert:
-    that: __configuration.values['mlops.mlflow.deploy.mode'] == 'fire_mlops_server'
+    that: __configuration.by_key['mlops.mlflow.deploy.mode'] == 'fire_mlops_server'
 """
 
 RETURN = r"""
@@ -100,7 +100,7 @@ settings:
       group: MLOps
       secret: false
       is_set: true
-values:
+by_key:
   description: The same values by key.
   returned: success
   type: dict
@@ -150,7 +150,7 @@ def read(module):
         )
     return Outcome(
         settings=found,
-        values={one["key"]: one["value"] for one in found},
+        by_key={one["key"]: one["value"] for one in found},
         missing=[key for key in keys if key not in settings],
     )
 

@@ -285,7 +285,7 @@ def test_info(call, double):
     some = call(
         sparkflows_configuration_info, **login(server), keys=["mlops.port", "nope"], patterns=["s3.secret", "^ui"]
     )
-    assert some["values"] == {"ui.pageSize": "10", "mlops.port": "8086", "mlops.aws.s3.secret.key": "********"}
+    assert some["by_key"] == {"ui.pageSize": "10", "mlops.port": "8086", "mlops.aws.s3.secret.key": "********"}
     assert some["missing"] == ["nope"]
     secret = next(one for one in some["settings"] if one["secret"])
     assert secret["is_set"] and secret["title"] == "AWS S3 Secret Key"

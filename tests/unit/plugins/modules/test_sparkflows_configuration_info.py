@@ -9,7 +9,7 @@ def test_file(call, tmp_path):
     result = call(
         module, backend="file", path=str(path), secret_keys=["mine"], keys=["mlops.port", "mlops.region", "mine"]
     )
-    assert result["values"] == {"mlops.port": "1", "mine": "********"} and result["missing"] == ["mlops.region"]
+    assert result["by_key"] == {"mlops.port": "1", "mine": "********"} and result["missing"] == ["mlops.region"]
     everything = call(module, backend="file", path=str(path), secret_keys=["mine"])
     assert [one["key"] for one in everything["settings"] if one["secret"]] == ["some.password", "mine"]
     assert not everything["changed"] and "canary" not in everything.output
