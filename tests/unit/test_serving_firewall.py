@@ -95,7 +95,7 @@ def fixture_found(tmp_path_factory):
     environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(folder / "home"), ANSIBLE_FORKS="4")
     environment.pop("ANSIBLE_CONFIG", None)
     done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml"],
-                          cwd=folder, env=environment, capture_output=True, text=True)
+                          cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     return json.loads((folder / "found.json").read_text())
 

@@ -30,7 +30,7 @@ class NotAsked(Exception):
 
 
 def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False)
     return done.stdout.decode("utf-8", "replace")
 
 
