@@ -1,16 +1,19 @@
-#!/usr/bin/env bash
-# build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated>
+# build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated> <link to the live release>  < settings
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was
-# interrupted, and is thrown away. Builds take turns: one that outlived the run that started it is waited for, not disturbed.
+# interrupted, and is thrown away. Settings of the installer (NAME=value lines) come by stdin: some are secret.
 set -euo pipefail
 umask 022
 
-release=$1 recipe=$2 python=$(readlink -f "$3") installer=$4 imports=$5
-releases=$(dirname "$release")
+release=$1 recipe=$2 python=$3 installer=$4 imports=$5 link=$6
+releases=$(dirname "$release") recipes=$(dirname "$recipe")
+while read -r setting; do
+  [ -z "$setting" ] || export "${setting?}"
+done
 
+# Builds take turns: one that outlived the run that started it is waited for, not disturbed.
 exec 9> "$releases/.lock"
-flock 9
+flock --timeout 1800 9 || { echo "another build has been running for half an hour: see which process holds $releases/.lock" >&2; exit 1; }
 [ ! -e "$release/.complete" ] || exit 0
 # On the same file system as the release, so that files are linked, not copied.
 cache=$releases/.cache
@@ -19,23 +22,25 @@ rm -rf "$release" "$cache"
 "$python" -m venv "$release"
 case $installer in
   uv)
-    "$(dirname "$recipe")/uv" --no-config --cache-dir "$cache" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
-      --build-constraints "$recipe/build-constraints.txt" --requirement "$recipe/requirements.txt" ;;
+    # All indexes are equal, as they are for pip; the hashes say what may come from them.
+    "$recipes/uv" --no-config --cache-dir "$cache" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
+      --index-strategy unsafe-best-match --build-constraints "$recipe/build-constraints.txt" --requirement "$recipe/requirements.txt"
+    rm -f "$release/.lock" ;;
   pip)
     # The setuptools that came with the venv is old enough to build what comes as source.
     "$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes --requirement "$recipe/requirements.txt" ;;
 esac
+rm -rf "$cache"
 
 "$release/bin/python" -m pip --disable-pip-version-check check
 "$release/bin/python" -c "import $imports"
 "$release/bin/gunicorn" --version
 
-rm -rf "$cache"
-
-# The live release stays for a rollback; what came before it goes.
-current=$(readlink -f "$releases/../current" || true)
+# The live release stays for a rollback; what came before it goes. Its mark goes first: half a release must not look like one.
+live=$(readlink -f "$link" || true)
 for old in "$releases"/*/; do
-  [ "${old%/}" = "$release" ] || [ "${old%/}" = "$current" ] || rm -rf "$old"
+  old=${old%/}
+  [ "$old" = "$release" ] || [ "$old" = "$live" ] || { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
 done
 sync -f "$release"
 touch "$release/.complete"
