@@ -368,7 +368,8 @@ def verify(module, store, former, writes, secrets, memory):
         else:
             how = "another value" if key in secrets else f"{masked(shown, False)!r} instead of {masked(value, False)!r}"
             lost.append(f"{key} ({how})")
-    if remembered:
+    # Of a save that went wrong nothing is remembered: the next run has to write it all again.
+    if remembered and not lost:
         memory.save(module)
     if lost:
         raise MlopsError(f"{store.where} accepted the change but did not keep it: {', '.join(lost)}.")
