@@ -22,7 +22,7 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 .PHONY: test
-test: lint sanity unit molecule ## All of lint, sanity, unit and Molecule
+test: lint sanity unit integration molecule ## All of lint, sanity, unit, integration and Molecule
 
 .PHONY: lint
 lint: setup ## ansible-lint (production profile), yamllint, ruff
@@ -37,6 +37,10 @@ sanity: setup ## ansible-test sanity on the built and installed collection
 .PHONY: unit
 unit: setup ## Unit tests
 	pytest tests/unit
+
+.PHONY: integration
+integration: setup ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
+	pytest tests/integration
 
 .PHONY: molecule
 molecule: setup ## Molecule scenarios in the lab
