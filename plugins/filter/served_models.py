@@ -15,7 +15,7 @@ DEFAULTS = {
     "workers": 1,
     "timeout": 300,
     "sample": None,
-    "memory_max": "",
+    "memory_max": "infinity",
     "state": "present",
 }
 STAGES = {stage.lower(): stage for stage in ("None", "Staging", "Production", "Archived")}
@@ -30,7 +30,7 @@ def number(value):
 def served_models(models):
     found = []
     for declared in models:
-        model = {key: default if declared.get(key) is None else declared[key] for key, default in DEFAULTS.items()}
+        model = {key: default if declared.get(key) in (None, "") else declared[key] for key, default in DEFAULTS.items()}
         for key in ("port", "workers", "timeout"):
             model[key] = number(model[key])
         for key in ("name", "version", "stage", "memory_max", "state"):
@@ -61,7 +61,7 @@ def problems_of(model, first, last):
     for key in ("workers", "timeout"):
         if model[key] < 1:
             yield f"{key} must be a number from 1 on."
-    if not re.fullmatch(r"|infinity|\d+(\.\d+)?[KMGT%]?", model["memory_max"]):
+    if not re.fullmatch(r"infinity|\d+(\.\d+)?[KMGT%]?", model["memory_max"]):
         yield f"memory_max is '{model['memory_max']}', set it to something like 2G."
     if model["sample"] is not None and not (isinstance(model["sample"], (dict, list)) and model["sample"]):
         yield "sample must be rows as the model takes them, a list of records or columns and data."

@@ -33,7 +33,7 @@ def test_a_declaration_is_completed_and_text_becomes_numbers():
         "workers": 1,
         "timeout": 300,
         "sample": None,
-        "memory_max": "",
+        "memory_max": "infinity",
         "state": "present",
     }
 
