@@ -1,0 +1,116 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the roles of the services refuse, and what their units and settings say. Each case is a host of one run here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.sparkflows.mlops.plugins.filter import served_models as plugin
+
+COLLECTIONS = Path(plugin.__file__).parents[5]
+CANARY = "canary-4c1f"
+MODEL = {"name": "iris v2", "version": 3, "port": "5001"}
+
+# name: (role, variables, words of the problem; none where all is well)
+CASES = {
+    "server": ("mlflow_server", {}, []),
+    "server-strings": ("mlflow_server", {"mlflow_server_workers": "4", "mlflow_server_minimum_free_mb": "1"}, []),
+    "server-postgresql": (
+        "mlflow_server", {"mlflow_server_backend_store_uri": "postgresql+psycopg2://mlflow:x%2Fy@db/mlflow"}, []),
+    "server-files": ("mlflow_server", {"mlflow_server_backend_store_uri": "/srv/mlruns"}, [
+        "mlflow_server_backend_store_uri is not the URI of a database"]),
+    "server-nothing": ("mlflow_server", {"mlflow_server_artifacts_destination": "", "mlflow_server_workers": 0}, [
+        "mlflow_server_artifacts_destination is empty", "mlflow_server_workers must be 1 or more"]),
+    "server-full": ("mlflow_server", {"mlflow_server_minimum_free_mb": 10 ** 12}, [
+        "not enough room", "mlflow_server_minimum_free_mb", "mlops_data_dir"]),
+    "server-port": ("mlflow_server", {"mlops_mlflow_port": "taken"}, ["is taken by another program", "mlops_mlflow_port"]),
+    "fire": ("fire_mlops_server", {}, []),
+    "fire-nothing": ("fire_mlops_server", {"fire_mlops_server_path": ""}, [
+        "nothing to install the Fire MLOps server from", "fire_mlops_server_url"]),
+    "fire-version": ("fire_mlops_server", {"fire_mlops_server_version": ""}, ["fire_mlops_server_version is empty"]),
+    "fire-sha256": ("fire_mlops_server", {"fire_mlops_server_sha256": "0" * 64}, ["is not the right file", "0" * 64]),
+    "fire-command": ("fire_mlops_server", {"fire_mlops_server_command": []}, ["fire_mlops_server_command is empty"]),
+    "fire-secret": ("fire_mlops_server", {"fire_mlops_server_command": ["run", f"--key={CANARY}"]}, [
+        "fire_mlops_server_command holds a secret", "fire_mlops_server_environment"]),
+    "fire-own-secret": ("fire_mlops_server", {
+        "fire_mlops_server_environment": {"LICENCE_KEY": "lk-77"}, "fire_mlops_server_command": ["run", "lk-77"]}, [
+        "fire_mlops_server_command holds a secret"]),
+    "fire-path": ("fire_mlops_server", {"fire_mlops_server_health_url_path": "health"}, ["must begin with a slash"]),
+    "fire-port": ("fire_mlops_server", {"mlops_fire_mlops_port": "taken"}, [
+        "is taken by another program", "mlops_fire_mlops_port", "InfluxDB"]),
+    "serving-nothing": ("model_serving", {}, []),
+    "serving": ("model_serving", {"model_serving_models": [MODEL, {"name": "old", "state": "absent"}]}, []),
+    "serving-twice": ("model_serving", {"model_serving_models": [MODEL, {"name": "b", "stage": "None", "port": 5001}]}, [
+        "iris v2 and b have the same port, 5001"]),
+    "serving-outside": ("model_serving", {"model_serving_models": [dict(MODEL, port=5000)]}, [
+        "model_serving_models, iris v2: port must be in the range", "5001 to 5020"]),
+    "serving-typo": ("model_serving", {"model_serving_models": [dict(MODEL, verison=1)]}, ["verison"]),
+    "serving-port": ("model_serving", {
+        "model_serving_models": [dict(MODEL, port="taken")], "mlops_serving_port_last": 65000,
+        "mlops_serving_port_first": 10000}, ["is taken by another program", "model_serving_models"]),
+}
+
+PLAYBOOK = """
+- hosts: mlflow
+  gather_facts: false
+  tasks:
+    - block:
+        - ansible.builtin.include_role: {name: "sparkflows.mlops.{{ role }}", tasks_from: preflight, public: true}
+        - ansible.builtin.set_fact: {found: {problem: ""}}
+      rescue:
+        - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
+    - ansible.builtin.copy:
+        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'found'))) | to_json }}"
+        dest: found.json
+        mode: "0600"
+      run_once: true
+"""
+
+
+@pytest.fixture(name="found", scope="module")
+def fixture_found(tmp_path_factory):
+    """Case -> the problem that the role's preflight found."""
+    folder = tmp_path_factory.mktemp("services")
+    (folder / "fire.jar").write_text("x")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        hosts = {name: dict(variables, role=role) for name, (role, variables, _words) in CASES.items()}
+        common = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "mlops_address": "127.0.0.1",
+            "mlops_s3_secret_key": CANARY,
+            "mlops_data_dir": str(folder),
+            "mlops_user": "nobody-else",
+            "fire_mlops_server_version": "1.0",
+            "fire_mlops_server_path": str(folder / "fire.jar"),
+        }
+        inventory = {"all": {"vars": common, "children": {"mlflow": {"hosts": hosts}, "sparkflows": {"hosts": {"f": {}}}}}}
+        (folder / "hosts.json").write_text(json.dumps(inventory).replace('"taken"', str(port)))
+        (folder / "play.yml").write_text(PLAYBOOK)
+        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(folder / "home"))
+        environment.pop("ANSIBLE_CONFIG", None)
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4"],
+            cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    return json.loads((folder / "found.json").read_text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_problem_is_named_before_anything_is_changed(found, name):
+    words, problem = CASES[name][2], re.sub(r"\s+", " ", found[name]["problem"])
+    assert bool(problem) == bool(words), problem
+    assert all(word in problem for word in words), problem
+    assert CANARY not in problem
