@@ -87,7 +87,7 @@ def test_port_is_open_for_sparkflows(sparkflows, address, port):
         f"python3 -c 'import socket; socket.create_connection((\"{address}\", {port}), 5)'").rc == 0
 
 
-@pytest.mark.parametrize("port", [22, 5021])
+@pytest.mark.parametrize("port", [4999, 5021, 8087])
 def test_other_ports_are_closed_for_sparkflows(mlflow, sparkflows, address, port):
     # Something listens there, so that a firewall that lets everything through is found out.
     mlflow.run_test(f"systemd-run --unit=listener-{port} python3 -m http.server {port}")
