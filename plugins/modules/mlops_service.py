@@ -187,7 +187,9 @@ def ask(params, timeout):
         )
         return to_text(response.read(), errors="surrogate_or_replace")[:4000]
     except HTTPError as exc:
-        text = " ".join(to_text(exc.read(), errors="surrogate_or_replace")[:1000].split())
+        text = " ".join(to_text(exc.read(), errors="surrogate_or_replace").split())
+        if len(text) > 1000:  # the end of a stack trace has the cause
+            text = f"{text[:300]} [...] {text[-700:]}"
         # The service has understood the request and will not think better of it.
         raise NoAnswer(f"{params['url']}: HTTP status {exc.code} {text}", final=400 <= exc.code < 500) from exc
     except Exception as exc:  # refused, reset, timed out: urllib, http.client and socket each have their own
