@@ -28,7 +28,7 @@ test: lint sanity unit integration molecule ## All of lint, sanity, unit, integr
 lint: setup ## ansible-lint (production profile), yamllint, ruff
 	ruff check
 	yamllint --strict .
-	ansible-lint --quiet
+	ansible-lint -q
 
 .PHONY: sanity
 sanity: setup ## ansible-test sanity on the built and installed collection
