@@ -104,6 +104,7 @@ class SparkflowsClient:
 
     def log_in_again(self):
         """True if that could help: a login with a password may have ended, an access token stays what it is."""
+        self.http.login_advice = self._login_advice()  # the token may have expired since
         self._ready = False
         self.http.headers.pop("Authorization", None)
         self.http.cookies.clear()

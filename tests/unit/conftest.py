@@ -8,6 +8,7 @@ import os
 import threading
 
 import pytest
+import sparkflows_server
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
@@ -16,7 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 def clean_environment(monkeypatch):
     """No test depends on what the caller's shell happens to have set."""
     for name in list(os.environ):
-        if name.startswith("SPARKFLOWS_") or name.lower().endswith("_proxy"):
+        if name.startswith(("SPARKFLOWS_", "MLFLOW_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
 
@@ -115,6 +116,20 @@ def server():
     scripted = ScriptedServer()
     yield scripted
     scripted.stop()
+
+
+@pytest.fixture
+def sparkflows():
+    """sparkflows(switch=value, ...) -> a running double of the Sparkflows server; all are stopped at the end."""
+    running = []
+
+    def start(**switches):
+        running.append(sparkflows_server.SparkflowsServer(**switches).start())
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
 
 
 @pytest.fixture
