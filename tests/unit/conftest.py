@@ -49,7 +49,7 @@ class Reply:
     """What the scripted server answers: a JSON value, or a text as it is."""
 
     def __init__(self, body="", status=200, headers=None, content_type=None, breaks=None):
-        text = body if isinstance(body, str) else json.dumps(body)
+        text = body if isinstance(body, (str, bytes)) else json.dumps(body)
         self.body = text if isinstance(text, bytes) else text.encode()
         self.status, self.headers, self.breaks = status, headers or {}, breaks
         self.content_type = content_type or ("text/plain" if isinstance(body, str) else "application/json")
@@ -89,7 +89,7 @@ class ScriptedServer:
                 self.wfile.write(reply.body)
                 self.close_connection = reply.breaks == "short"
 
-            do_POST = do_PUT = do_DELETE = do_GET
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
             def log_message(self, *args):
                 pass
