@@ -133,7 +133,6 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.mlflow import (
     RegistryError,
     as_tags,
     show_version,
-    tags_of,
     wanted_tags,
     write_tags,
 )

@@ -115,7 +115,7 @@ def test_what_cannot_be(fail, options, why):
 def test_run_without_that_model(fail, registry):
     run_id = registry.new_run("model")
     assert "has logged no model as other; there is no other/MLmodel" in fail(source=f"runs:/{run_id}/other")
-    assert f"leave run_id out" in fail(source=f"runs:/{run_id}/model", run_id="other")
+    assert "leave run_id out" in fail(source=f"runs:/{run_id}/model", run_id="other")
 
 
 def test_version_from_elsewhere(run, fail, registry):
