@@ -102,13 +102,12 @@ class SparkflowsClient:
         getattr(self, "_login_" + self.method)()
         self._ready = True
 
-    def log_in_again(self):
-        """True if that could help: a login with a password may have ended, an access token stays what it is."""
-        self.http.login_advice = self._login_advice()  # the token may have expired since
+    def forget_login(self):
+        """The next call logs in again, and if that fails, too, the advice is about now: a token may have expired since."""
+        self.http.login_advice = self._login_advice()
         self._ready = False
         self.http.headers.pop("Authorization", None)
         self.http.cookies.clear()
-        return self.method != "token"
 
     def _login_token(self):
         self.http.headers["token"] = header_value("token (SPARKFLOWS_TOKEN)", self.params["token"])

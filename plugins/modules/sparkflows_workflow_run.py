@@ -272,8 +272,7 @@ class Execution:
             return self.ask_status_once()
         except NotLoggedIn:
             # A workflow may well take longer than a login lasts.
-            if not self.client.log_in_again():
-                raise
+            self.client.forget_login()
             return self.ask_status_once()
 
     def ask_status_once(self):
