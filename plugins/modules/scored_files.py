@@ -16,7 +16,7 @@ description:
     each, and gives a path for its scored rows in a hidden directory of this run.
   - V(committed) compares what was scored with its input, moves it into the output directory and records it.
   - An entry of the manifest is valid if the checksums of input and output and O(identity) are those of now.
-  - A file that cannot be scored does not fail the module. It is named in RV(refused) or RV(failed).
+  - A file that cannot be scored does not fail the module. It is named in RV(refused) or RV(failures).
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -129,7 +129,7 @@ committed:
   returned: if O(state=committed)
   type: list
   elements: str
-failed:
+failures:
   description: Files that were not put in place, with the reason.
   returned: if O(state=committed)
   type: dict
@@ -616,26 +616,26 @@ def verify(entry, identity, now):
 def commit(module):
     params = module.params
     output, pending = params["output"], {entry["name"]: entry for entry in params["pending"]}
-    failed = {name: str(message) for name, message in params["failures"].items()}
+    failures = {name: str(message) for name, message in params["failures"].items()}
     done = {}
     for name, entry in pending.items():
-        if name in failed:
+        if name in failures:
             continue
         try:
             done[name] = verify(entry, params["identity"], time.time())
             if os.path.isdir(os.path.join(output, name)):
                 raise Refused(f"{os.path.join(output, name)} is a directory")
         except Refused as exc:
-            failed[name] = str(exc)
+            failures[name] = str(exc)
             done.pop(name, None)
         except OSError as exc:
-            failed[name] = f"{exc.filename or entry['staged']}: {exc.strerror}"
+            failures[name] = f"{exc.filename or entry['staged']}: {exc.strerror}"
     if done and not module.check_mode:
         try:
             record(Manifest(output, module.warn), done, pending, output)
         except OSError as exc:
             reason = f"{exc.filename or output}: {exc.strerror}"
-            failed.update({name: f"it was scored, but cannot be recorded in {MANIFEST}: {reason}" for name in done})
+            failures.update({name: f"it was scored, but cannot be recorded in {MANIFEST}: {reason}" for name in done})
             done = {}
     if not module.check_mode:
         shutil.rmtree(os.path.join(output, STAGING), ignore_errors=True)
@@ -643,7 +643,7 @@ def commit(module):
         "changed": bool(done),
         "diff": {"prepared": "".join(f"scored: {name} ({entry['output']['rows']} rows)\n" for name, entry in done.items())},
         "committed": sorted(done),
-        "failed": failed,
+        "failures": failures,
         "rows": sum(entry["output"]["rows"] for entry in done.values()),
     }
 

@@ -86,7 +86,7 @@ def test_real_data_from_plan_to_record(scoring):
 
     scoring.score(plan)
     done = scoring.commit(plan)
-    assert done["changed"] and done["committed"] == ["data.csv"] and done["failed"] == {} and done["rows"] == 569
+    assert done["changed"] and done["committed"] == ["data.csv"] and done["failures"] == {} and done["rows"] == 569
     record = scoring.manifest["data.csv"]
     assert record["scored_by"] == IDENTITY
     assert record["input"] == {"path": str(given), "sha256": sha256(given), "rows": 569, "bytes": given.stat().st_size}
@@ -129,7 +129,7 @@ def test_rows_are_not_lines(scoring, content, rows):
     plan = scoring.plan()
     assert [entry["rows"] for entry in plan["pending"]] == [rows]
     scoring.score(plan)
-    assert scoring.commit(plan)["failed"] == {}
+    assert scoring.commit(plan)["failures"] == {}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_what_was_scored_has_to_be_the_input(scoring, change, why):
     if not Path(plan["pending"][0]["staged"]).stat().st_size:
         why = "what was scored is empty"
     done = scoring.commit(plan)
-    assert not done["changed"] and done["committed"] == [] and why in done["failed"]["a.csv"]
+    assert not done["changed"] and done["committed"] == [] and why in done["failures"]["a.csv"]
     assert scoring.left() == []
 
 
@@ -250,7 +250,7 @@ def test_numbers_may_be_written_in_another_way(scoring):
     scoring.put("a.csv", "x,y,z\n17.990, word ,True\n1e3,,false\n")
     change = {"17.990": "17.99", "1e3": "1000.0", " word ": "word", "True": "true"}
     done = scoring.run(lambda rows: [[change.get(value, value) for value in row] for row in rows])
-    assert done["failed"] == {}
+    assert done["failures"] == {}
 
 
 def staged_link(staged, folder):
@@ -279,7 +279,7 @@ def test_what_is_staged_is_not_trusted(scoring, make, why, tmp_path):
     scoring.put("a.csv")
     plan = scoring.plan()
     make(Path(plan["pending"][0]["staged"]), tmp_path)
-    assert why in scoring.commit(plan)["failed"]["a.csv"]
+    assert why in scoring.commit(plan)["failures"]["a.csv"]
     assert scoring.left() == []
 
 
@@ -289,7 +289,7 @@ def test_failures_of_the_method_are_passed_on_and_the_others_appear(scoring):
     plan = scoring.plan()
     scoring.score(plan)
     done = scoring.commit(plan, failures={"a.csv": "column age is missing"})
-    assert done["failed"] == {"a.csv": "column age is missing"} and done["committed"] == ["b.csv"]
+    assert done["failures"] == {"a.csv": "column age is missing"} and done["committed"] == ["b.csv"]
     assert scoring.left() == ["b.csv", "manifest.json"]
     assert [entry["name"] for entry in scoring.plan()["pending"]] == ["a.csv"]
 
@@ -302,7 +302,7 @@ def test_input_that_changes_while_it_is_scored(scoring):
     path.write_text(PEOPLE + "new,1\n", encoding="utf-8")
     gone.unlink()
     done = scoring.commit(plan)
-    assert done["committed"] == [] and set(done["failed"].values()) == {"the input changed while it was scored"}
+    assert done["committed"] == [] and set(done["failures"].values()) == {"the input changed while it was scored"}
     assert scoring.left() == []
 
 
@@ -338,7 +338,7 @@ def test_what_was_valid_stays_when_scoring_it_again_fails(scoring):
     scoring.run()
     before = (scoring.output / "a.csv").read_bytes()
     scoring.put("a.csv", PEOPLE + "more,1\n")
-    assert scoring.run(lambda rows: rows[:-1])["failed"]
+    assert scoring.run(lambda rows: rows[:-1])["failures"]
     assert (scoring.output / "a.csv").read_bytes() == before
     assert scoring.manifest["a.csv"]["output"]["sha256"] == sha256(scoring.output / "a.csv")
 
@@ -364,7 +364,7 @@ def test_killed_between_scoring_and_recording(scoring):
     second = scoring.plan()
     assert second["staging"] != plan["staging"] and not Path(plan["staging"]).exists()
     # What comes late from the first one finds nothing of the second one's.
-    assert scoring.commit(plan)["failed"] == {"a.csv": "nothing was scored"}
+    assert scoring.commit(plan)["failures"] == {"a.csv": "nothing was scored"}
     assert scoring.run()["committed"] == ["a.csv"]
     assert scoring.left() == ["a.csv", "manifest.json"]
 
@@ -431,8 +431,8 @@ def test_full_disk_while_recording_leaves_nothing(scoring, no_room):
     scoring.score(plan)
     no_room(100)
     done = scoring.commit(plan)
-    assert done["committed"] == [] and "cannot be recorded in manifest.json" in done["failed"]["a.csv"]
-    assert "File too large" in done["failed"]["a.csv"]
+    assert done["committed"] == [] and "cannot be recorded in manifest.json" in done["failures"]["a.csv"]
+    assert "File too large" in done["failures"]["a.csv"]
     assert scoring.left() == []
 
 
@@ -462,7 +462,7 @@ def test_full_file_system(scoring, tmp_path):
             while True:
                 file.write(b"x" * 4096)
         done = scoring.commit(plan)
-        assert "No space left on device" in done["failed"]["a.csv"]
+        assert "No space left on device" in done["failures"]["a.csv"]
         assert scoring.left() == []
     finally:
         subprocess.run(["umount", scoring.output], check=True)
@@ -471,7 +471,7 @@ def test_full_file_system(scoring, tmp_path):
 def test_a_directory_is_in_the_way(scoring):
     scoring.put("a.csv")
     (scoring.output / "a.csv").mkdir(parents=True)
-    assert "is a directory" in scoring.run()["failed"]["a.csv"]
+    assert "is a directory" in scoring.run()["failures"]["a.csv"]
 
 
 def test_identity_has_to_be_given(scoring):
@@ -494,7 +494,7 @@ def test_parquet_is_counted_and_recorded(scoring):
     assert [(entry["format"], entry["rows"]) for entry in plan["pending"]] == [("parquet", 300)]
     shutil.copy(PARQUET / "scored.parquet", plan["pending"][0]["staged"])
     done = scoring.commit(plan)
-    assert done["failed"] == {} and done["rows"] == 300
+    assert done["failures"] == {} and done["rows"] == 300
     assert scoring.manifest["given.parquet"]["output"]["rows"] == 300
 
 
@@ -505,7 +505,7 @@ def test_parquet_that_was_scored_wrongly(scoring, name, why):
     shutil.copy(PARQUET / "given.parquet", scoring.input)
     plan = scoring.plan()
     shutil.copy(PARQUET / f"{name}.parquet", plan["pending"][0]["staged"])
-    assert why in scoring.commit(plan)["failed"]["given.parquet"]
+    assert why in scoring.commit(plan)["failures"]["given.parquet"]
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8, 12, 100, 2000])
