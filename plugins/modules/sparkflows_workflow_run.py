@@ -21,7 +21,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Runs nothing. It logs in, looks for the workflow, and says that it would be run.
+    details: Runs nothing. It logs in, looks for the workflow, returns RV(workflow), and says that it would be run.
   diff_mode:
     support: full
   idempotent:
@@ -153,6 +153,11 @@ execution:
   returned: when the workflow was started, also on failure
   type: dict
   sample: {id: 162, analysisFlowId: 131, status: 2, name: Score, logs: /tmp/fire/workflowlogs/workflow-3535160145732140945.log}
+workflow:
+  description: C(name) of the workflow and C(checksum), the SHA-256 of its content, both empty as far as the server does not show them.
+  returned: in check mode
+  type: dict
+  sample: {name: Score, checksum: 0d4a1185b8f0a3d0c4a5d8c2f4f9a7b6e5d4c3b2a19080706050403020100fff}
 log:
   description: The lines of the log that the message shows.
   returned: failure of the workflow
@@ -160,6 +165,7 @@ log:
   elements: str
 """
 
+import hashlib
 import json
 import os
 import re
@@ -384,14 +390,23 @@ def check(module):
         raise MlopsError(f"{' and '.join(unused)} can only be sent with execute_call=execute.")
 
 
+def identity(workflow):
+    """What of a workflow stays the same until somebody edits it."""
+    workflow = workflow if isinstance(workflow, dict) else {}
+    content = workflow.get("content")
+    checksum = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(content, str) else ""
+    return dict(name=str(workflow.get("name") or ""), checksum=checksum)
+
+
 def run(module):
     check(module)
     params = module.params
     after = f"one more execution of workflow {params['workflow_id']}\n"
     if module.check_mode:
-        if module.client.get_or_none(f"/api/v1/workflows/id/{params['workflow_id']}") is None:
+        workflow = module.client.get_or_none(f"/api/v1/workflows/id/{params['workflow_id']}")
+        if workflow is None:
             module.warn(f"Sparkflows at {module.client.url} shows no workflow {params['workflow_id']}.")
-        return Outcome("", after, status="", results=[], results_left_out=0)
+        return Outcome("", after, status="", results=[], results_left_out=0, workflow=identity(workflow))
 
     execution = Execution(module)
     execution.start()

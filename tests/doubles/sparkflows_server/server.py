@@ -1020,8 +1020,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def get_workflow(self, workflow_id):
         self.user()
-        workflow = self.workflow(workflow_id)
-        self.answer(200, {"id": int(workflow_id), "name": workflow.get("name", WORKFLOW["name"])})
+        workflow = dict(WORKFLOW, **self.workflow(workflow_id))
+        content = {name: workflow[name] for name in ("name", "intercept", "weights", "logistic", "prediction_column")}
+        self.answer(200, {"id": int(workflow_id), "name": workflow["name"], "content": json.dumps(content)})
 
     def get_status_text(self, number):
         self.there("status_calls", "text")

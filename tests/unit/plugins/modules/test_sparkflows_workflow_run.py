@@ -58,6 +58,10 @@ def test_each_run_is_an_execution_and_check_mode_is_none(call, options):
     assert call(module, **login)["execution_id"] == 163
     planned = call(module, check=True, **login)
     assert planned["changed"] and planned["status"] == "" and len(server.executions) == 2 and not planned["warnings"]
+    assert planned["workflow"]["name"] == "Score" and len(planned["workflow"]["checksum"]) == 64
+    server.settings.workflows["7"]["intercept"] = -2.0
+    edited = call(module, check=True, **login)["workflow"]
+    assert edited["name"] == "Score" and edited["checksum"] != planned["workflow"]["checksum"]
     login["workflow_id"] = 8
     assert "shows no workflow 8" in call(module, check=True, **login)["warnings"][0]
     wrong = call(module, check=True, **dict(login, token="wrong"))
