@@ -22,7 +22,9 @@ IDENTITY = [
 SCORE = [
     {
         "name": "Add a column",
-        "ansible.builtin.shell": {"cmd": "sed -e '1s/$/,prediction/' -e '2,$s/$/,0.5/' '{{ item.path }}' {{ filter | default('') }} > '{{ item.staged }}'"},
+        "ansible.builtin.shell": {
+            "cmd": "sed -e '1s/$/,prediction/' -e '2,$s/$/,0.5/' '{{ item.path }}' {{ filter | default('') }} > '{{ item.staged }}'"
+        },
         "loop": "{{ score_offline_pending }}",
     },
     {
@@ -157,9 +159,9 @@ def test_nothing_half_written_when_the_method_fails(role, variables, why):
     "variables, why",
     [
         ({"score_offline_method": "guess"}, "score_offline_method is guess: set it to one of workflow, scorer_image, registered_model"),
-        ({"score_offline_method": "scorer_image"}, "put one into the inventory group scorers"),
-        ({"score_offline_method": "workflow"}, "put one into the inventory group sparkflows"),
-        ({"score_offline_host": "other"}, "or set score_offline_host to a host of the inventory"),
+        ({"score_offline_method": "scorer_image"}, "No host can score with scorer_image: put a host into the inventory group scorers"),
+        ({"score_offline_method": "workflow"}, "put a host into the inventory group sparkflows"),
+        ({"score_offline_host": "other"}, "other is not among the hosts of this run"),
         ({"score_offline_input": ""}, "score_offline_input is empty: set it to"),
         ({"score_offline_output": ""}, "score_offline_output is empty: set it to"),
         ({"score_offline_model_name": ""}, "score_offline_model_name is empty"),
