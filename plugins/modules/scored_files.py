@@ -190,8 +190,9 @@ def check_text(path):
             try:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as exc:
-                line += exc.object[: exc.start].count(b"\n")
-                byte, place = exc.object[exc.start], offset - held + exc.start
+                data, start = exc.args[1:3]
+                line += data[:start].count(b"\n")
+                byte, place = data[start], offset - held + start
                 raise Refused(
                     f"it is not UTF-8: line {line} has the byte 0x{byte:02x} (byte {place + 1} of the file). "
                     "Convert it to UTF-8."
@@ -685,6 +686,7 @@ def main():
     for name in ("input", "output"):
         if module.params[name] is not None:
             module.params[name] = os.path.abspath(module.params[name])
+    failure = ""
     try:
         result = plan(module) if module.params["state"] == "planned" else commit(module)
     except Stop as exc:

@@ -160,7 +160,7 @@ def test_answers_that_are_no_success(refuse, server, reply, answer, why):
 
 
 def test_busy_server_is_asked_again_and_told(call, scripted, server, reply, pauses):
-    answers = [lambda request: reply("", 503), scripted.route("registered_models_get")]
-    server.on(*GET, lambda request: (answers.pop(0) if len(answers) > 1 else answers[0])(request))
+    answers, there = [reply("", 503)], scripted.route("registered_models_get")
+    server.on(*GET, lambda request: answers.pop() if answers else there(request))
     result = call(module, url=scripted.url, name="a")
     assert result["changed"] and "HTTP 503" in result["warnings"][0]

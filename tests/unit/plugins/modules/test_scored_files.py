@@ -36,8 +36,9 @@ class Scoring:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def plan(self, check=False, identity=IDENTITY, **more):
+    def plan(self, check=False, identity=None, **more):
         options = dict({"input": str(self.input), "output": str(self.output)}, **more)
+        identity = IDENTITY if identity is None else identity
         return self.call(scored_files, check=check, diff=True, state="planned", identity=identity, **options)
 
     def score(self, plan, change=lambda rows: rows):
@@ -48,8 +49,8 @@ class Scoring:
             with open(entry["staged"], "w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(change(rows))
 
-    def commit(self, plan, check=False, identity=IDENTITY, **more):
-        options = dict(output=str(self.output), identity=identity, pending=plan["pending"], **more)
+    def commit(self, plan, check=False, identity=None, **more):
+        options = dict(output=str(self.output), identity=identity or IDENTITY, pending=plan["pending"], **more)
         return self.call(scored_files, check=check, diff=True, state="committed", **options)
 
     def run(self, change=lambda rows: rows, **more):
