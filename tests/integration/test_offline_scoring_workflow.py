@@ -106,7 +106,7 @@ def test_one_bad_file_does_not_keep_the_others(scoring):
         ({"hangs": True}, {"score_offline_timeout": "1"}, "did not end within 1 s (wait_timeout); its status was RUNNING. Execution 162 was stopped"),
         ({"drop_rows": 1}, {}, "it has 2 rows, but 1 were scored"),
         ({"reverse_rows": True}, {}, "is not row 1 of the input"),
-        ({"prediction_column": "risk"}, {}, "no column prediction, but id, mean_radius, mean_texture, risk: set score_offline_workflow_prediction_column"),
+        ({"prediction_column": "risk"}, {}, "mean_radius, mean_texture, risk: set score_offline_workflow_prediction_column"),
         ({}, {"score_offline_workflow_parameters": "--var input={input}"}, "the workflow ended well, but wrote nothing to"),
         ({}, {"score_offline_workflow_user": "nobody-here"}, "there is no user nobody-here on this host: set score_offline_workflow_user"),
     ],
