@@ -284,6 +284,22 @@ def test_what_is_staged_is_not_trusted(scoring, make, why, tmp_path):
     assert scoring.left() == []
 
 
+def test_nobody_exchanges_what_is_being_looked_at(scoring, monkeypatch):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    os.chmod(plan["staging"], 0o777)
+    seen, real = [], scored_files.verify
+
+    def look(entry, *rest):
+        seen.append(os.stat(plan["staging"]))
+        return real(entry, *rest)
+
+    monkeypatch.setattr(scored_files, "verify", look)
+    assert scoring.commit(plan)["committed"] == ["a.csv"]
+    assert [(status.st_mode & 0o777, status.st_uid) for status in seen] == [(0o700, os.geteuid())]
+
+
 def test_failures_of_the_method_are_passed_on_and_the_others_appear(scoring):
     scoring.put("a.csv")
     scoring.put("b.csv")
