@@ -166,7 +166,9 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import 
 MODELS = "/api/v1/mlmodel/"
 # What the fields are called is not documented.
 FIELDS = {"id": ("id", "modelId"), "name": ("name", "modelName"), "uuid": ("uuid", "modelUuid")}
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
+# From Linux: fcntl.h and fs.h.
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 
 
 # ---- the repository
