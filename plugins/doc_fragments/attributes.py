@@ -18,12 +18,6 @@ attributes:
     description: Target operating systems of the host on which the module runs.
     platforms: posix
     support: full
-  action_group:
-    description: Use C(group/sparkflows.mlops.sparkflows) in C(module_defaults) to set the connection options for all
-      modules at once.
-    support: full
-    membership:
-      - sparkflows.mlops.sparkflows
 """
 
     INFO = r"""

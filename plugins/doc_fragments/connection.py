@@ -76,6 +76,13 @@ options:
       - The environment variable E(SPARKFLOWS_RETRIES) sets another default.
     type: int
     default: 3
+attributes:
+  action_group:
+    description: Use C(group/sparkflows.mlops.sparkflows) in C(module_defaults) to set the connection options for all
+      modules at once.
+    support: full
+    membership:
+      - sparkflows.mlops.sparkflows
 notes:
   - Redirects are not followed. A redirect, or a web page instead of data, counts as a login that was not accepted.
   - The environment variables are those of the host on which the module runs. Proxy variables such as E(https_proxy)

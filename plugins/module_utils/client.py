@@ -51,23 +51,35 @@ class SparkflowsClient:
     def post(self, path, body):
         return self._call("POST", path, json_body=body)
 
+    def ask(self, method, path, accept="*/*", **options):
+        """The answer as it is, for the calls that do not speak JSON; a refusal is raised."""
+        self.login()
+
+        def send():
+            headers = dict(self._csrf_headers(method), Accept=accept)
+            return self.http.send(method, path, headers=headers, **options)
+
+        answer = send()
+        if answer.status == 403 and "csrf" in answer.text.lower() and self.method == "session":
+            # Refused before anything was done: fetch the token that the server wants now, and try once more.
+            self._find_csrf("/", "/login")
+            answer = send()
+        return self.http.judge(answer)
+
     def get_or_none(self, path):
+        return self.or_none(self.get, path)
+
+    def or_none(self, call, *arguments, **options):
         """None where the server has no such path."""
         try:
-            return self.get(path)
+            return call(*arguments, **options)
         except HttpError as error:
             if error.status == 404:
                 return None
             raise
 
     def _call(self, method, path, **body):
-        self.login()
-        answer = self.http.send(method, path, headers=self._csrf_headers(method), **body)
-        if answer.status == 403 and "csrf" in answer.text.lower() and self.method == "session":
-            # Refused before anything was done: fetch the token that the server wants now, and try once more.
-            self._find_csrf("/", "/login")
-            answer = self.http.send(method, path, headers=self._csrf_headers(method), **body)
-        self.http.judge(answer)
+        answer = self.ask(method, path, accept="application/json", **body)
         if not answer.body.strip():
             return None
         data = answer.data()
@@ -89,6 +101,13 @@ class SparkflowsClient:
         self._require(*CREDENTIALS[self.method])
         getattr(self, "_login_" + self.method)()
         self._ready = True
+
+    def forget_login(self):
+        """The next call logs in again, and if that fails, too, the advice is about now: a token may have expired since."""
+        self.http.login_advice = self._login_advice()
+        self._ready = False
+        self.http.headers.pop("Authorization", None)
+        self.http.cookies.clear()
 
     def _login_token(self):
         self.http.headers["token"] = header_value("token (SPARKFLOWS_TOKEN)", self.params["token"])

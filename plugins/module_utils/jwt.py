@@ -9,13 +9,20 @@ import json
 import time
 
 
+def claims(token):
+    """What the token says; empty for what is no such token."""
+    try:
+        payload = token.split(".")[1]
+        return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return {}
+
+
 def expiry(token):
     """Seconds since the epoch at which the token ends, or None where it does not say."""
     try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        exp = float(claims["exp"])
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        exp = float(claims(token)["exp"])
+    except (KeyError, TypeError, ValueError):
         return None
     # RFC 7519 wants seconds, Sparkflows writes milliseconds; 1e11 seconds is the year 5138.
     return exp / 1000 if exp > 1e11 else exp

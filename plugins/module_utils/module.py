@@ -17,15 +17,20 @@ class Outcome:
         self.before, self.after, self.header, self.result = before, after, header, result
 
 
-class SparkflowsModule(AnsibleModule):
+class MlopsModule(AnsibleModule):
+    """A module that talks to one server: `make_client` and `connection_spec` say to which."""
+
+    connection_spec = make_client = None
+
     def __init__(self, argument_spec, **kwargs):
         self._client = None
-        super().__init__(argument_spec=dict(connection_spec(), **argument_spec), supports_check_mode=True, **kwargs)
+        spec = dict(type(self).connection_spec(), **argument_spec)
+        super().__init__(argument_spec=spec, supports_check_mode=True, **kwargs)
 
     @property
     def client(self):
         if self._client is None:
-            self._client = SparkflowsClient(self.params, self.warn)
+            self._client = type(self).make_client(self.params, self.warn)
         return self._client
 
     def run(self, work):
@@ -62,3 +67,8 @@ class SparkflowsModule(AnsibleModule):
 
     def fail_json(self, msg, **kwargs):
         super().fail_json(msg, **dict(kwargs, invocation={"module_args": self.shown_params()}))
+
+
+class SparkflowsModule(MlopsModule):
+    connection_spec = staticmethod(connection_spec)
+    make_client = SparkflowsClient

@@ -30,6 +30,7 @@ LONGEST_PAUSE = 30.0
 # What servers of the Sparkflows family say about a bad token, whatever the status code is.
 BAD_TOKEN = ("invalid_token", "jwt signature does not match", "access denied")
 MESSAGE_LENGTH = 300
+PIECE = 1 << 20
 
 
 class MlopsError(Exception):
@@ -73,6 +74,13 @@ class Answer:
     @property
     def is_redirect(self):
         return 300 <= self.status < 400
+
+    @property
+    def is_file(self):
+        """Whether the headers announce a file, and neither data nor a page."""
+        kind = self.headers.get_content_type()
+        attached = self.headers.get_content_disposition() == "attachment"
+        return self.status == 200 and (attached or kind not in ("application/json", "text/html", "text/plain"))
 
     @property
     def is_html(self):
@@ -160,8 +168,11 @@ class HttpClient:
         """Send, and raise unless the answer is a success that is neither a redirect nor a web page."""
         return self.judge(self.send(method, path, json_body, form, query, headers))
 
-    def send(self, method, path, json_body=None, form=None, query=None, headers=None, retries=None):
-        """Send and return the answer, whatever it is. Idempotent verbs are tried again where that can help."""
+    def send(self, method, path, json_body=None, form=None, query=None, headers=None, retries=None, sink=None):
+        """Send and return the answer, whatever it is. Idempotent verbs are tried again where that can help.
+
+        A file that comes goes piece by piece to `sink`, a function, and is not part of the answer; see is_file.
+        """
         headers = dict(self.headers, **(headers or {}))
         data = None
         if json_body is not None:
@@ -175,7 +186,7 @@ class HttpClient:
         if method not in IDEMPOTENT:
             retries = 0
         for attempt in range(1, retries + 2):
-            answer = self._send_once(method, path, target, data, headers)
+            answer = self._send_once(method, path, target, data, headers, sink)
             if answer.status not in RETRY_STATUS or attempt > retries:
                 break
             pause = self._pause(attempt, answer.headers.get("Retry-After"))
@@ -191,7 +202,7 @@ class HttpClient:
         # Jitter keeps many hosts that were refused together from coming back together.
         return min(2.0 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)
 
-    def _send_once(self, method, path, target, data, headers):
+    def _send_once(self, method, path, target, data, headers, sink=None):
         try:
             response = self._request.open(method, self.url + target, data=data, headers=headers)
         except HTTPError as error:
@@ -200,7 +211,12 @@ class HttpClient:
             raise self._unreachable(method, path, error) from error
         try:
             with response:
-                return Answer(method, path, response.getcode(), response.headers, response.read() or b"")
+                answer = Answer(method, path, response.getcode(), response.headers, b"")
+                if sink and answer.is_file:
+                    pour(response, sink)
+                else:
+                    answer.body = response.read() or b""
+                return answer
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(method, path, error) from error
 
@@ -275,6 +291,20 @@ class HttpClient:
         if here or not parts.netloc or not parts.path.endswith(path):
             return None
         return f"{parts.scheme}://{parts.netloc}{parts.path[: -len(path)]}"
+
+
+def pour(response, sink):
+    expected = response.headers.get("Content-Length")
+    received = 0
+    while True:
+        piece = response.read(PIECE)
+        if not piece:
+            break
+        received += len(piece)
+        sink(piece)
+    # http.client notices a body that is too short only where it is read in one go.
+    if expected and not response.headers.get("Content-Encoding") and received != int(expected):
+        raise http.client.IncompleteRead(b"", int(expected) - received)
 
 
 def checked_url(url):

@@ -8,6 +8,7 @@ import os
 import threading
 
 import pytest
+import sparkflows_server
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
@@ -16,7 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 def clean_environment(monkeypatch):
     """No test depends on what the caller's shell happens to have set."""
     for name in list(os.environ):
-        if name.startswith("SPARKFLOWS_") or name.lower().endswith("_proxy"):
+        if name.startswith(("SPARKFLOWS_", "MLFLOW_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
 
@@ -48,7 +49,8 @@ class Reply:
     """What the scripted server answers: a JSON value, or a text as it is."""
 
     def __init__(self, body="", status=200, headers=None, content_type=None, breaks=None):
-        self.body = (body if isinstance(body, str) else json.dumps(body)).encode()
+        text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        self.body = text if isinstance(text, bytes) else text.encode()
         self.status, self.headers, self.breaks = status, headers or {}, breaks
         self.content_type = content_type or ("text/plain" if isinstance(body, str) else "application/json")
 
@@ -87,7 +89,7 @@ class ScriptedServer:
                 self.wfile.write(reply.body)
                 self.close_connection = reply.breaks == "short"
 
-            do_POST = do_PUT = do_DELETE = do_GET
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
             def log_message(self, *args):
                 pass
@@ -114,6 +116,20 @@ def server():
     scripted = ScriptedServer()
     yield scripted
     scripted.stop()
+
+
+@pytest.fixture
+def sparkflows():
+    """sparkflows(switch=value, ...) -> a running double of the Sparkflows server; all are stopped at the end."""
+    running = []
+
+    def start(**switches):
+        running.append(sparkflows_server.SparkflowsServer(**switches).start())
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
 
 
 @pytest.fixture

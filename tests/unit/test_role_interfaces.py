@@ -7,6 +7,7 @@ import yaml
 
 COLLECTION = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir() if (path / "defaults").is_dir())
+PREFIXES = {"topology": "mlops", "offline_scoring": "score_offline"}
 TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float}
 
 
@@ -50,7 +51,7 @@ def test_options_are_documented_and_typed(specs):
 
 def test_variables_carry_the_name_of_their_role(specs):
     role, _entry_points = specs
-    prefix = "mlops" if role == "topology" else role
+    prefix = PREFIXES.get(role, role)
     assert all(name.startswith(prefix + "_") for name in load(role, "defaults/main.yml"))
     assert all(name.startswith("_") and name.lstrip("_").startswith(prefix + "_") for name in load(role, "vars/main.yml"))
 

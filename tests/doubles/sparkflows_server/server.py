@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""A double of the Sparkflows (Fire Insights) server: logins, tokens and Administration > Configuration.
+"""A double of the Sparkflows (Fire Insights) server: logins, tokens, Administration > Configuration, executing workflows,
+and the model repository.
 
 Standard library only, one file, so that the lab can copy it to a bare machine. What is documented and what is
 assumed about the real server is in README.md; the switches are the fields of `Settings`.
@@ -7,15 +8,19 @@ assumed about the real server is in README.md; the switches are the fields of `S
 
 import argparse
 import base64
+import csv
 import dataclasses
 import hashlib
 import hmac
 import html
 import http.server
+import io
 import json
+import math
 import os
 import re
 import secrets
+import shlex
 import signal
 import socket
 import ssl
@@ -25,6 +30,8 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import uuid
+import zipfile
 from http.cookies import CookieError, SimpleCookie
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -132,6 +139,19 @@ class Settings:
     state_file: str = ""  # the "database"; empty = in memory only
     properties_file: str = ""  # conf/configuration.properties, read at start
 
+    # Workflows: {id: {...}}, see WORKFLOW for what each may have.
+    workflows: dict = dataclasses.field(default_factory=dict)
+    workflow_log_dir: str = ""  # where each execution has its log; empty = /tmp/fire/workflowlogs
+    status_calls: str = "both"  # both | text | json: which of the two calls for the status this release has
+    result_calls: str = "both"  # both | view | typed: which of the two calls for results
+
+    # The model repository: a list of objects, see MODEL for what each may have.
+    models: list = dataclasses.field(default_factory=list)
+    model_shape: str = "list"  # of the answers about models: list | page (an object with the list in it)
+    model_file_types: list = dataclasses.field(default_factory=lambda: ["zip"])
+    pack_time: object = None  # time stamp in the archives in seconds; None = now, so that each download has another checksum
+    truncate_download: bool = False  # the connection breaks off half-way through a model
+
     # Faults. "First" counts requests below fault_path since the start or since the test set it.
     fault_path: str = "/"  # the counted and the permanent faults touch only paths that start so
     fail_first: int = 0  # answer fail_status to that many requests
@@ -152,6 +172,9 @@ class Settings:
         "shape": ("wrapped", "flat", "flat_titled", "grouped", "grouped_list"),
         "unknown_keys": ("refuse", "ignore", "create"),
         "unauthenticated": ("redirect", "html", "401"),
+        "status_calls": ("both", "text", "json"),
+        "result_calls": ("both", "view", "typed"),
+        "model_shape": ("list", "page"),
     }
 
     @classmethod
@@ -408,6 +431,192 @@ class Store:
 
 
 # --------------------------------------------------------------------------------------------------------------------
+# Workflows that run for real: read a CSV file, compute a column, write a CSV file.
+# The place in the list is the server's number for the status.
+# fmt: off
+STATUSES = ("RUNNING", "STOPPED", "COMPLETED", "FAILED", "STARTING", "STOP", "KILLED", "STOPPING", "TIMEOUT", "PENDING", "SKIPPED")
+# fmt: on
+ENDED = ("STOPPED", "COMPLETED", "FAILED", "KILLED", "TIMEOUT", "SKIPPED")
+WORKFLOW = {
+    "name": "Score",
+    "project": 1,
+    # prediction = 1 / (1 + exp(-(intercept + sum of weight * column))); logistic=False leaves it at the sum.
+    "intercept": 0.0,
+    "weights": {},
+    "logistic": True,
+    "prediction_column": "prediction",
+    "input": "",  # $input and $output are what the program parameters say
+    "output": "",
+    "seconds": 0.0,  # how long it is RUNNING at least
+    "result_rows": 10,  # of the scored rows, how many become results
+    "parts": 0,  # write a directory with so many part files, as Spark does, instead of one file
+    # Faults
+    "fails": "",  # ends as FAILED with this in the log
+    "ends_as": "",  # ends with this status, once it has done its work
+    "hangs": False,  # never ends by itself
+    "ignores_stop": False,  # stays STOPPING; a kill helps
+    "ignores_kill": False,
+    "drop_rows": 0,  # so many rows less in the output
+    "reverse_rows": False,
+}
+MODEL = {
+    "id": 0,
+    "name": "",
+    "uuid": "",
+    "analysisFlowId": 1,
+    "projectId": 1,
+    "createdTime": 0,
+    # What is in it: a file that is sent as it is, a directory, or {name: text}; the latter two are packed.
+    "archive": "",
+    "directory": "",
+    "files": {},
+}
+
+
+def parse_parameters(text):
+    """{name: value} of `--var name=value --var name2=value2`."""
+    words = shlex.split(text)
+    if len(words) % 2 or any(word != "--var" for word in words[::2]) or any("=" not in word for word in words[1::2]):
+        raise ValueError(f"cannot understand the parameters: {text}")
+    return dict(word.split("=", 1) for word in words[1::2])
+
+
+class Execution:
+    """One execution of a workflow, in a thread of its own."""
+
+    def __init__(self, number, workflow_id, workflow, user, parameters, log_dir):
+        self.id, self.workflow_id, self.user, self.parameters = number, workflow_id, user, parameters
+        self.workflow = dict(WORKFLOW, **workflow)
+        self.status, self.results, self.lock = "PENDING", [], threading.Lock()
+        self.asked_to = threading.Event()  # stop or be killed
+        self.started, self.ended = int(time.time() * 1000), None
+        self.job = str(uuid.uuid4())
+        log_dir = log_dir or os.path.join(tempfile.gettempdir(), "fire", "workflowlogs")
+        os.makedirs(log_dir, exist_ok=True)
+        self.log_path = os.path.join(log_dir, f"workflow-{secrets.randbits(62)}.log")
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def say(self, text):
+        with open(self.log_path, "a", encoding="utf-8") as stream:
+            stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+    def enter(self, status):
+        """False if it has ended; nothing leads back from there."""
+        with self.lock:
+            if self.status in ENDED:
+                return False
+            self.status = status
+            if status in ENDED:
+                self.ended = int(time.time() * 1000)
+            return True
+
+    def run(self):
+        self.enter("STARTING")
+        self.say(f"INFO Executing workflow {self.workflow['name']} for {self.user} with {self.parameters!r}")
+        try:
+            self.enter("RUNNING")
+            if self.asked_to.wait(self.workflow["seconds"]):
+                return
+            if self.workflow["hangs"]:
+                self.asked_to.wait()
+                return
+            if self.workflow["fails"]:
+                raise ValueError(self.workflow["fails"])
+            self.score()
+            status = self.workflow["ends_as"] or "COMPLETED"
+        except (ValueError, OSError, KeyError, csv.Error) as error:
+            self.say(f"ERROR {type(error).__name__}: {error}")
+            status = "FAILED"
+        self.say(f"INFO Ended as {status}")
+        self.enter(status)
+
+    def score(self):
+        workflow = self.workflow
+        variables = parse_parameters(self.parameters)
+        place = {name: variables.get(name) or workflow[name] for name in ("input", "output")}
+        if not place["input"]:
+            self.say("INFO There is no input, so nothing is scored")
+            return
+        with open(place["input"], newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            columns = list(reader.fieldnames or []) + [workflow["prediction_column"]]
+            missing = sorted(set(workflow["weights"]) - set(columns))
+            if missing:
+                raise ValueError(f"Column {', '.join(missing)} does not exist")
+            rows = list(reader)
+        for row in rows:
+            value = workflow["intercept"] + sum(weight * float(row[name]) for name, weight in workflow["weights"].items())
+            if workflow["logistic"]:
+                value = 1 / (1 + math.exp(-value)) if value > -700 else 0.0
+            row[workflow["prediction_column"]] = repr(value)
+        rows = rows[: len(rows) - workflow["drop_rows"]]
+        if workflow["reverse_rows"]:
+            rows.reverse()
+        if place["output"]:
+            self.write(place["output"], columns, rows)
+        self.say(f"INFO Scored {len(rows)} rows")
+        self.results = [json.dumps(row) for row in rows[: workflow["result_rows"]]]
+
+    def write(self, path, columns, rows):
+        parts = int(self.workflow["parts"])
+        names = [path]
+        if parts:
+            os.mkdir(path)
+            names = [os.path.join(path, f"part-{number:05d}-{self.job}-c000.csv") for number in range(parts)]
+            open(os.path.join(path, "_SUCCESS"), "w").close()
+        size = -(-len(rows) // len(names)) or 1
+        for number, name in enumerate(names):
+            with open(name, "w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows[number * size : (number + 1) * size])
+
+    def stop(self, verb):
+        if self.status in ENDED:
+            return
+        if self.workflow["ignores_" + verb]:
+            self.enter("STOPPING")
+            return
+        self.asked_to.set()
+        self.enter({"stop": "STOPPED", "kill": "KILLED"}[verb])
+        self.say(f"INFO {verb}")
+
+    def facts(self):
+        return {
+            "id": self.id,
+            "analysisFlowId": self.workflow_id,
+            "projectId": self.workflow["project"],
+            "status": STATUSES.index(self.status),
+            "name": self.workflow["name"],
+            "logs": self.log_path,
+            "fireJobId": self.job,
+            "applicationId": f"local-{self.started}",
+            "startTime": self.started,
+            "endTime": self.ended,
+        }
+
+
+def packed(model, pack_time):
+    """The zip archive of a model."""
+    if model["archive"]:
+        with open(model["archive"], "rb") as stream:
+            return stream.read()
+    files = {name: text.encode() for name, text in model["files"].items()}
+    for folder, _folders, names in os.walk(model["directory"] or os.devnull):
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as stream:
+                files[os.path.relpath(path, model["directory"])] = stream.read()
+    buffer = io.BytesIO()
+    stamp = time.gmtime(time.time() if pack_time is None else pack_time)[:6]
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name, stamp), files[name], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+# --------------------------------------------------------------------------------------------------------------------
 def log(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -465,7 +674,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.injected_fault():
             return
         try:
-            route = ROUTES.get(self.path_only)
+            route, arguments = find_route(self.path_only)
             if route is None or self.command not in route:
                 self.user()  # a stranger learns nothing about what exists
                 known = route is not None
@@ -473,7 +682,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     405 if known else 404,
                     f"Request method '{self.command}' not supported" if known else "No message available",
                 )
-            route[self.command](self)
+            route[self.command](self, *arguments)
         except Refused as error:
             body = error.body
             if isinstance(body, str):
@@ -526,21 +735,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         }
 
     def answer(self, status, body, headers=()):
-        """A dict or list goes out as JSON, a text that starts with < as HTML, any other text as it is."""
-        if isinstance(body, str):
+        """A dict or list goes out as JSON, a text that starts with < as HTML, any other text and bytes as they are."""
+        if isinstance(body, bytes):
+            content, kind = body, "application/octet-stream"
+        elif isinstance(body, str):
             content, kind = body.encode(), "text/html" if body.lstrip().startswith("<") else "text/plain"
         else:
             content, kind = json.dumps(body).encode(), "application/json"
             if self.settings.truncate_json and self.path_only.startswith(self.settings.fault_path):
                 content = content[: len(content) // 2]
         self.send_response(status)
-        self.send_header("Content-Type", kind + ";charset=UTF-8")
+        self.send_header("Content-Type", kind + ("" if isinstance(body, bytes) else ";charset=UTF-8"))
         self.send_header("Content-Length", str(len(content)))
         for cookie in self.new_cookies:
             self.send_header("Set-Cookie", cookie)
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
+        if isinstance(body, bytes) and self.settings.truncate_download:
+            content = content[: len(content) // 2]
+            self.close_connection = True
         if self.command != "HEAD":
             self.wfile.write(content)
 
@@ -766,6 +980,132 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, [store.flat(row) for row in store.rows.values() if row["group"] == group])
 
 
+    # ---- workflows
+    def post_execute(self):
+        user = self.need("workflows.execute")
+        body = self.json_object()
+        self.execute(body.get("workflowId"), user, body.get("programParameters"))
+
+    def post_create_execution(self, workflow_id):
+        self.need("workflows.execute")
+        body = self.json_object()
+        if body.get("userName") not in self.settings.users:
+            raise Refused(400, f"User {body.get('userName')} does not exist")
+        self.execute(int(workflow_id), body["userName"], body.get("workflowParameters"))
+
+    def execute(self, workflow_id, user, parameters):
+        workflow = self.workflow(workflow_id)
+        if parameters is not None and not isinstance(parameters, str):
+            raise Refused(400, "JSON parse error: Cannot deserialize value of type `java.lang.String` from Object value")
+        self.answer(200, str(self.app.execute(workflow_id, workflow, user, parameters or "").id))
+
+    def workflow(self, workflow_id):
+        workflow = self.settings.workflows.get(str(workflow_id))
+        if workflow is None:
+            raise Refused(404, f"Workflow {workflow_id} does not exist")
+        return workflow
+
+    def execution(self, number):
+        self.user()
+        execution = self.app.executions.get(int(number))
+        if execution is None:
+            raise Refused(404, f"Workflow execution {number} does not exist")
+        return execution
+
+    def there(self, setting, call):
+        """As if the path did not exist, in a release that has only the other call."""
+        self.user()
+        if getattr(self.settings, setting) not in ("both", call):
+            raise Refused(404, "No message available")
+
+    def get_workflow(self, workflow_id):
+        self.user()
+        workflow = dict(WORKFLOW, **self.workflow(workflow_id))
+        content = {name: workflow[name] for name in ("name", "intercept", "weights", "logistic", "prediction_column")}
+        self.answer(200, {"id": int(workflow_id), "name": workflow["name"], "content": json.dumps(content)})
+
+    def get_status_text(self, number):
+        self.there("status_calls", "text")
+        self.answer(200, self.execution(number).status)
+
+    def get_status_json(self, number):
+        self.there("status_calls", "json")
+        self.answer(200, self.execution(number).facts())
+
+    def get_execution(self, number):
+        self.answer(200, self.execution(number).facts())
+
+    def get_last_execution(self, workflow_id):
+        self.user()
+        numbers = [number for number, one in self.app.executions.items() if one.workflow_id == int(workflow_id)]
+        if not numbers:
+            raise Refused(404, f"Workflow {workflow_id} has no executions")
+        self.get_execution(max(numbers))
+
+    def get_typed_results(self, number, kind):
+        self.there("result_calls", "typed")
+        self.answer(200, [{"resultType": int(kind), "result": result} for result in self.execution(number).results])
+
+    def get_results(self, number):
+        self.there("result_calls", "view")
+        self.answer(200, [{"id": index, "result": result} for index, result in enumerate(self.execution(number).results)])
+
+    def post_stop(self, number):
+        self.need("workflows.execute")
+        self.execution(number).stop("stop")
+        self.answer(200, {"status": "ok", "message": "Stopping Analysis Flow Execution"})
+
+    def post_kill(self, number):
+        self.need("workflows.execute")
+        self.execution(number).stop("kill")
+        self.answer(200, f"Killed application : {self.execution(number).facts()['applicationId']},Exit Value : 0")
+
+    def get_logs(self):
+        self.user()
+        lines = [f"INFO {execution.id} {execution.status}" for execution in self.app.executions.values()]
+        self.answer(200, "\n".join(["INFO Started oejs.Server"] + lines) + "\n")
+
+    # ---- the model repository
+    def model(self, **wanted):
+        self.user()
+        for model in self.app.models():
+            if all(str(model[name]) == value for name, value in wanted.items()):
+                return model
+        raise Refused(404, f"Model {' '.join(wanted.values())} does not exist")
+
+    def shown_model(self, model):
+        return {name: value for name, value in model.items() if name not in ("archive", "directory", "files")}
+
+    def get_models(self):
+        self.user()
+        shown = [self.shown_model(model) for model in self.app.models()]
+        self.answer(200, {"content": shown, "totalElements": len(shown)} if self.settings.model_shape == "page" else shown)
+
+    def get_model(self, number):
+        shown = self.shown_model(self.model(id=number))
+        self.answer(200, shown if self.settings.model_shape == "page" else [shown])
+
+    def get_model_by_uuid(self, number):
+        self.answer(200, self.shown_model(self.model(uuid=number)))
+
+    def get_model_download(self, number, file_type):
+        model = self.model(id=number)
+        if file_type not in self.settings.model_file_types:
+            raise Refused(400, f"File type {file_type} is not supported")
+        # A framework that is asked for JSON alone cannot answer with an archive.
+        if "*/*" not in self.headers.get("Accept", "*/*") and "octet-stream" not in self.headers["Accept"]:
+            raise Refused(406, "Could not find acceptable representation")
+        name = f"{model['name'] or model['id']}.{file_type}"
+        disposition = [("Content-Disposition", f"attachment; filename*=UTF-8''{urllib.parse.quote(name)}")]
+        self.answer(200, packed(model, self.settings.pack_time), disposition)
+
+    def json_object(self):
+        body = self.json_body()
+        if not isinstance(body, dict):
+            raise Refused(400, "JSON parse error: an object is expected")
+        return body
+
+
 class Redirect(Exception):
     """To this path."""
 
@@ -789,7 +1129,34 @@ ROUTES = {
     "/api/v1/configurations/kafka": {"GET": Handler.get_subset},
     "/api/v1/configurations/uiSettings": {"GET": Handler.get_subset},
     "/api/v1/configs/app": {"GET": Handler.get_subset},
+    "/api/v1/workflow/execute": {"POST": Handler.post_execute},
+    "/api/v1/create/workflowexecution/(\\d+)": {"POST": Handler.post_create_execution},
+    "/api/v1/workflows/id/(\\d+)": {"GET": Handler.get_workflow},
+    "/api/v1/workflow-executions/(\\d+)/status": {"GET": Handler.get_status_text},
+    "/api/v1/update-status-workflow-execution/(\\d+)": {"GET": Handler.get_status_json},
+    "/api/v1/workflowExecution/(\\d+)": {"GET": Handler.get_execution},
+    "/api/v1/last/workflow-execution/(\\d+)": {"GET": Handler.get_last_execution},
+    "/api/v1/execution-results/workflow-executions/(\\d+)/resultType/(\\d+)": {"GET": Handler.get_typed_results},
+    "/viewExecutionResult/(\\d+)/0": {"GET": Handler.get_results},
+    "/api/v1/workflow-execution/(\\d+)/stop": {"POST": Handler.post_stop},
+    "/api/v1/workflow-execution/(\\d+)/kill": {"POST": Handler.post_kill},
+    "/api/fireLogs": {"GET": Handler.get_logs},
+    "/api/fireServerLogs": {"GET": Handler.get_logs},
+    "/api/v1/mlmodel/outputModel": {"GET": Handler.get_models},
+    "/api/v1/mlmodel/OutputModels": {"GET": Handler.get_models},
+    "/api/v1/mlmodel/OutputModelsById/(\\d+)": {"GET": Handler.get_model},
+    "/api/v1/mlmodel/outputModelByModelUuid/([^/]+)": {"GET": Handler.get_model_by_uuid},
+    "/api/v1/mlmodel/outputModel/(\\d+)/download/(\\w+)": {"GET": Handler.get_model_download},
 }
+ROUTES = [(re.compile(path), methods) for path, methods in ROUTES.items()]
+
+
+def find_route(path):
+    for pattern, methods in ROUTES:
+        match = pattern.fullmatch(path)
+        if match:
+            return methods, [urllib.parse.unquote(group) for group in match.groups()]
+    return None, []
 
 
 class _Listener(http.server.ThreadingHTTPServer):
@@ -819,6 +1186,7 @@ class SparkflowsServer:
         self.sessions = {}
         self.bearers = {}
         self.store = Store(self.settings)
+        self.executions = {}  # number -> Execution
         self.listeners = []
         self.started = 0.0
 
@@ -887,6 +1255,16 @@ class SparkflowsServer:
         ]
 
     # ---- for the handlers
+    def execute(self, workflow_id, workflow, user, parameters):
+        with self.lock:
+            number = 162 + len(self.executions)
+            execution = Execution(number, workflow_id, workflow, user, parameters, self.settings.workflow_log_dir)
+            self.executions[number] = execution
+        return execution
+
+    def models(self):
+        return [dict(MODEL, **model) for model in self.settings.models]
+
     def record(self, method, path, headers, body):
         with self.lock:
             self.requests.append({"method": method, "path": path, "headers": dict(headers.items()), "body": body})

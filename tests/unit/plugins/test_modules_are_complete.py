@@ -10,7 +10,8 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-OURS = [name for name in MODULES if name.startswith("sparkflows_")]
+# These work on the host itself.
+OTHERS = ("mlops_", "scored_files")
 
 
 def load(name):
@@ -18,14 +19,14 @@ def load(name):
     return module, yaml.safe_load(module.DOCUMENTATION)
 
 
-def test_action_group_has_every_module_that_talks_to_sparkflows():
+def test_action_groups_have_every_module_that_talks_to_their_server():
+    def using(fragment):
+        return [name for name in MODULES if fragment in load(name)[1].get("extends_documentation_fragment", [])]
+
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
-    using = [
-        name
-        for name in MODULES
-        if "sparkflows.mlops.connection" in load(name)[1].get("extends_documentation_fragment", [])
-    ]
-    assert runtime["action_groups"] == {"sparkflows": using} and set(OURS) <= set(using)
+    groups = {"sparkflows": using("sparkflows.mlops.connection"), "mlflow": using("sparkflows.mlops.mlflow")}
+    assert runtime["action_groups"] == groups
+    assert set(MODULES) - set(sum(groups.values(), [])) == {name for name in MODULES if name.startswith(OTHERS)}
 
 
 @pytest.mark.parametrize("name", MODULES)

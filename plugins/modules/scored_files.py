@@ -1,0 +1,713 @@
+#!/usr/bin/python
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: scored_files
+short_description: Plans the scoring of files, and puts the scored files in place with a record of what scored them
+version_added: 1.0.0
+description:
+  - Scoring has three steps. This module does the first and the last, which are the same for every method; something
+    else scores in between.
+  - V(planned) finds the input files that have no valid entry in C(manifest.json) of the output directory, looks at
+    each, and gives a path for its scored rows in a hidden directory of this run.
+  - V(committed) compares what was scored with its input, moves it into the output directory and records it.
+  - An entry of the manifest is valid if the checksums of input and output and O(identity) are those of now.
+  - A file that cannot be scored does not fail the module. It is named in RV(refused) or RV(failures).
+author:
+  - Sparkflows MLOps collection contributors (@sparkflows)
+options:
+  state:
+    description: The step.
+    type: str
+    choices: [planned, committed]
+    required: true
+  input:
+    description:
+      - File, or directory whose files with an ending of O(formats) are meant. Hidden files and what lies deeper are
+        not. For O(state=planned).
+    type: path
+  output:
+    description:
+      - Directory for the scored files, which have the names of the input files, and for C(manifest.json).
+      - Made if it is missing. It and the files in it get owner, group and mode of the input's directory and files.
+    type: path
+    required: true
+  identity:
+    description:
+      - What scores, for example C(method), C(model) with C(name), C(version) and C(checksum), and C(image).
+      - Goes into the manifest. A file is scored again when it is not what it was then.
+    type: dict
+    required: true
+  formats:
+    description: What the method can read, V(csv) or V(parquet) or both. For O(state=planned).
+    type: list
+    elements: str
+    choices: [csv, parquet]
+    default: [csv, parquet]
+  pending:
+    description: RV(pending) of the plan. For O(state=committed).
+    type: list
+    elements: dict
+    default: []
+  failures:
+    description: What the method could not score, messages by name. These files are not looked at.
+    type: dict
+    default: {}
+notes:
+  - CSV is UTF-8 with a header in its first line, separated by commas, quoted by C("). A quoted value may have line
+    breaks; empty lines are no rows.
+  - The scored file has the rows and columns of the input in their order, and the column C(prediction) after them.
+    Numbers may be written in another way. For CSV every value is compared; for Parquet, columns and number of rows.
+  - One run at a time for each O(output). A run that starts while another one scores takes that one's hidden directory
+    away, and its files fail.
+attributes:
+  check_mode:
+    description: Can run in check mode and says what would be scored.
+    support: full
+  diff_mode:
+    description: Names the files.
+    support: full
+  platform:
+    description: Target operating systems.
+    platforms: posix
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Find what is to be scored
+  sparkflows.mlops.scored_files:
+    state: planned
+    input: /data/in
+    output: /data/scored
+    identity: "{{ identity }}"
+  register: __plan
+
+- name: Put it in place
+  sparkflows.mlops.scored_files:
+    state: committed
+    output: /data/scored
+    identity: "{{ identity }}"
+    pending: "{{ __plan.pending }}"
+"""
+
+RETURN = r"""
+pending:
+  description: What is to be scored. C(staged) is where the scored rows are to be written.
+  returned: if O(state=planned)
+  type: list
+  elements: dict
+  sample:
+    - name: a.csv
+      path: /data/in/a.csv
+      staged: /data/scored/.staging/4f1c/a.csv
+      format: csv
+      bytes: 120000
+      rows: 569
+      sha256: 0a6e...
+      started: 1760000000.0
+valid:
+  description: Names of the files that are scored already, by the same and from the same.
+  returned: if O(state=planned)
+  type: list
+  elements: str
+refused:
+  description: Files that cannot be scored, with the reason.
+  returned: if O(state=planned)
+  type: dict
+  sample: {b.csv: "the file is empty"}
+staging:
+  description: Directory of the staged files, empty in check mode.
+  returned: if O(state=planned)
+  type: str
+  sample: /data/scored/.staging/4f1c
+committed:
+  description: Names of the files that were put in place.
+  returned: if O(state=committed)
+  type: list
+  elements: str
+failures:
+  description: Files that were not put in place, with the reason.
+  returned: if O(state=committed)
+  type: dict
+  sample: {b.csv: "it has 569 rows, but 567 were scored"}
+rows:
+  description: Rows that were put in place.
+  returned: if O(state=committed)
+  type: int
+  sample: 569
+"""
+
+import codecs
+import csv
+import errno
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+MANIFEST = "manifest.json"
+STAGING = ".staging"
+PREDICTION = "prediction"
+CHUNK = 1 << 20
+csv.field_size_limit(sys.maxsize)
+
+
+class Refused(Exception):
+    """Why one file cannot be scored or put in place."""
+
+
+class Stop(Exception):
+    """Why nothing can be done at all."""
+
+
+def checksum(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# ---- CSV
+def check_text(path):
+    """Refuse what is not UTF-8, and say where."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line, offset = 1, 0
+    with open(path, "rb") as file:
+        for chunk in itertools.chain(iter(lambda: file.read(CHUNK), b""), [b""]):
+            held = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as exc:
+                data, start = exc.args[1:3]
+                line += data[:start].count(b"\n")
+                byte, place = data[start], offset - held + start
+                raise Refused(
+                    f"it is not UTF-8: line {line} has the byte 0x{byte:02x} (byte {place + 1} of the file). "
+                    "Convert it to UTF-8."
+                ) from exc
+            if b"\0" in chunk:
+                raise Refused("it is not text in UTF-8: it has zero bytes. Is it UTF-16, or binary?")
+            line += chunk.count(b"\n")
+            offset += len(chunk)
+
+
+def csv_rows(path):
+    """The line number and the values of each row, the header first. Spreadsheets put a mark before it; it is dropped."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
+        except csv.Error as exc:
+            raise Refused(f"line {reader.line_num} is not CSV: {exc}") from exc
+        except UnicodeDecodeError as exc:
+            raise Refused("it is not UTF-8") from exc
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def look_at_csv(path):
+    """The number of rows of an input file that can be scored."""
+    check_text(path)
+    rows = csv_rows(path)
+    header = next(rows, (0, []))[1]
+    if not header:
+        raise Refused("it has no header and no rows")
+    if all(is_number(name) for name in header):
+        raise Refused("its first line has numbers only: the header with the names of the columns is missing")
+    if "" in header:
+        raise Refused(f"column {header.index('') + 1} has no name in the header")
+    refuse_names(header)
+    count = 0
+    for line, row in rows:
+        if len(row) != len(header):
+            raise Refused(f"line {line} has {len(row)} values, but the header has {len(header)} columns")
+        count += 1
+    return count
+
+
+def refuse_names(header):
+    for name in header:
+        if header.count(name) > 1:
+            raise Refused(f"column {name} is in the header more than once")
+    if PREDICTION in header:
+        raise Refused(f"it has a column {PREDICTION} already, which is the one that scoring adds: rename it")
+
+
+def same(given, scored):
+    """Whether a value is still the same, if perhaps written in another way (17.990 and 17.99, True and true)."""
+    if given == scored or given.strip().lower() == scored.strip().lower():
+        return True
+    try:
+        return float(given) == float(scored)
+    except ValueError:
+        return False
+
+
+def compare_csv(given_path, scored_path):
+    """The number of scored rows, if they are those of the input in their order."""
+    check_text(scored_path)
+    given_rows, scored_rows = csv_rows(given_path), csv_rows(scored_path)
+    header = next(given_rows)[1]
+    compare_columns(header, next(scored_rows, (0, []))[1])
+    difference, given_count, scored_count = "", 0, 0
+    for given, scored in itertools.zip_longest(given_rows, scored_rows):
+        given_count += given is not None
+        scored_count += scored is not None
+        if given and scored and not difference:
+            difference = row_difference(header, scored_count, given[1], *scored)
+    compare_counts(given_count, scored_count)
+    if difference:
+        raise Refused(difference)
+    return scored_count
+
+
+def row_difference(header, number, given, line, scored):
+    """What is wrong with a scored row, or an empty text."""
+    if len(scored) != len(header) + 1:
+        return f"line {line} of what was scored has {len(scored)} values instead of {len(header) + 1}"
+    if not scored[-1].strip():
+        return f"line {line} of what was scored has no {PREDICTION}"
+    if given != scored[:-1]:
+        for name, before, after in zip(header, given, scored):
+            if not same(before, after):
+                return (
+                    f"row {number} of what was scored is not row {number} of the input: {name} is "
+                    f"{after[:40]!r} instead of {before[:40]!r}"
+                )
+    return ""
+
+
+def compare_counts(given, scored):
+    if given != scored:
+        raise Refused(f"it has {given} rows, but {scored} were scored")
+
+
+def compare_columns(given, scored):
+    if scored != given + [PREDICTION]:
+        missing = [name for name in given + [PREDICTION] if name not in scored]
+        more = [name for name in scored if name not in given + [PREDICTION]]
+        what = "; ".join(
+            [f"{', '.join(missing[:5])} is missing"] * bool(missing) + [f"{', '.join(more[:5])} is new"] * bool(more)
+        )
+        raise Refused(f"what was scored has other columns: {what or 'their order has changed'}")
+
+
+# ---- Parquet: its footer says columns and rows, in Thrift's compact protocol. So no library is needed on the host.
+class Thrift:
+    """Reads structures as dictionaries of their field numbers."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def byte(self):
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def varint(self):
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+
+    def integer(self):
+        value = self.varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def binary(self):
+        size = self.varint()
+        self.at += size
+        if self.at > len(self.data):
+            raise IndexError
+        return self.data[self.at - size : self.at]
+
+    def double(self):
+        self.at += 8
+
+    def sequence(self):
+        head = self.byte()
+        size = head >> 4
+        size = self.varint() if size == 15 else size
+        return [self.value(head & 0x0F, in_sequence=True) for _index in range(size)]
+
+    def mapping(self):
+        size = self.varint()
+        kinds = self.byte() if size else 0
+        return [(self.value(kinds >> 4, True), self.value(kinds & 0x0F, True)) for _index in range(size)]
+
+    def structure(self):
+        fields, number = {}, 0
+        while True:
+            head = self.byte()
+            if not head:
+                return fields
+            number = number + (head >> 4) if head >> 4 else self.integer()
+            fields[number] = self.value(head & 0x0F)
+
+    def value(self, kind, in_sequence=False):
+        if kind in (1, 2):  # true and false: in a structure the kind is the value
+            return self.byte() == 1 if in_sequence else kind == 1
+        readers = {3: self.byte, 4: self.integer, 5: self.integer, 6: self.integer, 7: self.double, 8: self.binary}
+        readers.update({9: self.sequence, 10: self.sequence, 11: self.mapping, 12: self.structure})
+        return readers[kind]()
+
+
+def parquet_shape(path):
+    """Names of the columns, and the number of rows."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-8, os.SEEK_END)
+            size = int.from_bytes(file.read(4), "little")
+            if file.read(4) != b"PAR1":
+                raise ValueError("no mark at the end")
+            file.seek(-8 - size, os.SEEK_END)
+            footer = Thrift(file.read(size)).structure()
+        schema, columns, at = footer[2], [], 1
+        for _index in range(schema[0][5]):
+            columns.append(schema[at][4].decode())
+            inner = 1
+            while inner:  # over the column and what is nested in it
+                inner += schema[at].get(5, 0) - 1
+                at += 1
+        return columns, int(footer[3])
+    except (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as exc:
+        if isinstance(exc, OSError) and exc.errno != errno.EINVAL:  # EINVAL: a place before the beginning of the file
+            raise
+        raise Refused("it is not a complete Parquet file") from exc
+
+
+def look_at_parquet(path):
+    columns, rows = parquet_shape(path)
+    refuse_names(columns)
+    return rows
+
+
+def compare_parquet(given_path, scored_path):
+    (given, given_rows), (scored, scored_rows) = parquet_shape(given_path), parquet_shape(scored_path)
+    compare_columns(given, scored)
+    compare_counts(given_rows, scored_rows)
+    return scored_rows
+
+
+FORMATS = {"csv": (look_at_csv, compare_csv), "parquet": (look_at_parquet, compare_parquet)}
+
+
+def format_of(name):
+    ending = os.path.splitext(name)[1].lower().lstrip(".")
+    return ending if ending in FORMATS else None
+
+
+# ---- the record
+class Manifest:
+    def __init__(self, directory, warn):
+        self.path = os.path.join(directory, MANIFEST)
+        self.unreadable = False
+        self.files = {}
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                self.files = json.load(file)["files"]
+            if not all(isinstance(entry, dict) for entry in self.files.values()):
+                raise ValueError("not a manifest")
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            self.files, self.unreadable = {}, True
+            warn(
+                f"{self.path} cannot be read ({exc}): everything counts as not scored. "
+                f"The next file that is put in place replaces it; what it was stays as {MANIFEST}.unreadable."
+            )
+
+    def is_valid(self, name, sha256, identity, output):
+        entry = self.files.get(name, {})
+        try:
+            if entry["scored_by"] != identity or entry["input"]["sha256"] != sha256:
+                return False
+            return os.path.isfile(output) and entry["output"]["sha256"] == checksum(output)
+        except (KeyError, TypeError):
+            return False
+
+    def prepare(self, entries):
+        """A complete new manifest beside the old one, on disk: after this there is nothing that can run out."""
+        text = json.dumps({"files": dict(self.files, **entries)}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=os.path.dirname(self.path))
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+            give_like(temporary, os.path.dirname(self.path), 0o644)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return temporary
+
+    def replace(self, temporary):
+        if self.unreadable:
+            os.rename(self.path, self.path + ".unreadable")
+        os.rename(temporary, self.path)
+
+
+def give_like(path, model, mode=None):
+    """Owner, group and mode of what it was made from: scores are no less private than their input."""
+    status = os.stat(model)
+    if os.geteuid() == 0:
+        os.chown(path, status.st_uid, status.st_gid)
+    os.chmod(path, mode or stat.S_IMODE(status.st_mode) & 0o777)
+
+
+def sync(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# ---- planned
+def find(params):
+    """Paths of the input files by name."""
+    path, formats = params["input"], params["formats"]
+    if os.path.isdir(path):
+        # A directory may have other things in it; a format that the method cannot read is told, not passed over.
+        names = sorted(name for name in os.listdir(path) if not name.startswith(".") and format_of(name))
+        if not names:
+            raise Stop(f"there is no {' or '.join('*.' + name for name in formats)} in the directory {path}")
+        return {name: os.path.join(path, name) for name in names}
+    if not os.path.exists(path):
+        raise Stop(f"there is no file or directory {path} on this host")
+    return {os.path.basename(path): path}
+
+
+def examine(name, path, formats):
+    """What the plan knows about one input file, or Refused."""
+    if not name.isprintable():
+        raise Refused("its name has characters that cannot be shown: rename it")
+    if format_of(name) not in formats:
+        raise Refused(f"this method scores {' and '.join(formats)} files only, told by the ending of the name")
+    if not os.path.isfile(path):
+        raise Refused("it is not a file; to score the files of a directory, name the directory itself as the input")
+    size = os.path.getsize(path)
+    if not size:
+        raise Refused("the file is empty")
+    return {"name": name, "path": path, "format": format_of(name), "bytes": size, "sha256": checksum(path)}
+
+
+def plan(module):
+    params = module.params
+    output = params["output"]
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise Stop(f"{output} is not a directory")
+    paths = find(params)
+    folder = params["input"] if os.path.isdir(params["input"]) else os.path.dirname(params["input"])
+    if os.path.realpath(folder) == os.path.realpath(output):
+        raise Stop(f"{output} is where the input lies: the scored files, which have the same names, would replace it")
+    manifest = Manifest(output, module.warn)
+    pending, valid, refused = [], [], {}
+    for name, path in paths.items():
+        try:
+            entry = examine(name, path, params["formats"])
+            if manifest.is_valid(name, entry["sha256"], params["identity"], os.path.join(output, name)):
+                valid.append(name)
+                continue
+            entry["rows"] = FORMATS[entry["format"]][0](path)
+            if not entry["rows"]:
+                raise Refused("it has a header, but no rows")
+            pending.append(entry)
+        except Refused as exc:
+            refused[name.encode("utf-8", "backslashreplace").decode()] = str(exc)
+        except OSError as exc:
+            refused[name] = f"{exc.filename or path}: {exc.strerror}"
+    check_space(output, pending)
+
+    staging = "" if module.check_mode or not pending else stage(output, folder)
+    left_over = os.path.join(output, STAGING)
+    if not pending and not module.check_mode and os.path.isdir(left_over):
+        shutil.rmtree(left_over)
+    started = time.time()
+    for entry in pending:
+        entry.update(staged=os.path.join(staging or left_over, entry["name"]), started=started)
+    return {
+        "changed": bool(pending),
+        "diff": {"prepared": "".join(f"to score: {entry['name']} ({entry['rows']} rows)\n" for entry in pending)},
+        "pending": pending,
+        "valid": valid,
+        "refused": refused,
+        "staging": staging,
+    }
+
+
+def check_space(output, pending):
+    """The scored file is the input and one more column."""
+    needed = sum(entry["bytes"] for entry in pending)
+    while not os.path.exists(output):
+        output = os.path.dirname(output)
+    space = os.statvfs(output)
+    free = space.f_bavail * space.f_frsize
+    if needed > free:
+        raise Stop(
+            f"the scored files need about {needed // 1024 + 1} KiB, but the file system of {output} has "
+            f"{free // 1024} KiB free: make room, or choose another output directory"
+        )
+
+
+def stage(output, model):
+    """A fresh directory on the file system of the output, so that a file can be put in place by renaming it."""
+    missing = not os.path.isdir(output)
+    os.makedirs(output, exist_ok=True)
+    if missing:
+        give_like(output, model)
+    parent = os.path.join(output, STAGING)
+    if os.path.islink(parent) or os.path.isfile(parent):
+        os.unlink(parent)
+    elif os.path.isdir(parent):
+        shutil.rmtree(parent)  # of a run that was killed
+    os.mkdir(parent, 0o755)
+    return tempfile.mkdtemp(dir=parent)
+
+
+# ---- committed
+def verify(entry, identity, now):
+    """The manifest's entry for a staged file that is what it has to be, or Refused."""
+    staged, path = entry["staged"], entry["path"]
+    try:
+        kind = os.lstat(staged)
+    except FileNotFoundError as exc:
+        raise Refused("nothing was scored") from exc
+    # Who scored may be less than root: no link of theirs is followed and moved into place.
+    if not stat.S_ISREG(kind.st_mode) or kind.st_nlink > 1:
+        raise Refused("what was scored is not a plain file")
+    if not kind.st_size:
+        raise Refused("what was scored is empty")
+    if not os.path.isfile(path) or checksum(path) != entry["sha256"]:
+        raise Refused("the input changed while it was scored")
+    rows = FORMATS[entry["format"]][1](path, staged)
+    give_like(staged, path)
+    sync(staged)
+    return {
+        "scored_by": identity,
+        "input": {"path": path, "sha256": entry["sha256"], "bytes": int(entry["bytes"]), "rows": int(entry["rows"])},
+        "output": {"sha256": checksum(staged), "bytes": kind.st_size, "rows": rows},
+        "seconds": round(max(0.0, kind.st_mtime - float(entry["started"])), 3),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+    }
+
+
+def take_back(directory):
+    """Who scored may have been given the directory. From here on nobody else exchanges what is looked at."""
+    if os.path.isdir(directory):
+        os.chmod(directory, 0o700)
+        if os.geteuid() == 0:
+            os.chown(directory, 0, 0)
+
+
+def commit(module):
+    params = module.params
+    output, pending = params["output"], {entry["name"]: entry for entry in params["pending"]}
+    failures = {name: str(message) for name, message in params["failures"].items()}
+    done = {}
+    if not module.check_mode:
+        for directory in {os.path.dirname(entry["staged"]) for entry in pending.values()}:
+            take_back(directory)
+    for name, entry in pending.items():
+        if name in failures:
+            continue
+        try:
+            done[name] = verify(entry, params["identity"], time.time())
+            if os.path.isdir(os.path.join(output, name)):
+                raise Refused(f"{os.path.join(output, name)} is a directory")
+        except Refused as exc:
+            failures[name] = str(exc)
+            done.pop(name, None)
+        except OSError as exc:
+            failures[name] = f"{exc.filename or entry['staged']}: {exc.strerror}"
+    if done and not module.check_mode:
+        try:
+            record(Manifest(output, module.warn), done, pending, output)
+        except OSError as exc:
+            reason = f"{exc.filename or output}: {exc.strerror}"
+            failures.update({name: f"it was scored, but cannot be recorded in {MANIFEST}: {reason}" for name in done})
+            done = {}
+    if not module.check_mode:
+        shutil.rmtree(os.path.join(output, STAGING), ignore_errors=True)
+    return {
+        "changed": bool(done),
+        "diff": {"prepared": "".join(f"scored: {name} ({entry['output']['rows']} rows)\n" for name, entry in done.items())},
+        "committed": sorted(done),
+        "failures": failures,
+        "rows": sum(entry["output"]["rows"] for entry in done.values()),
+    }
+
+
+def record(manifest, done, pending, output):
+    """First the new manifest beside the old one, then the files, then the new manifest in place of the old one.
+
+    Whatever fills up does so before a file appears. Killed in between, files lie there that the manifest does not know;
+    the next run scores them again.
+    """
+    temporary = manifest.prepare(done)
+    try:
+        for name in done:
+            os.rename(pending[name]["staged"], os.path.join(output, name))
+        sync(output)
+        manifest.replace(temporary)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync(output)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["planned", "committed"], "required": True},
+            "input": {"type": "path"},
+            "output": {"type": "path", "required": True},
+            "identity": {"type": "dict", "required": True},
+            "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(FORMATS)},
+            "pending": {"type": "list", "elements": "dict", "default": []},
+            "failures": {"type": "dict", "default": {}},
+        },
+        required_if=[["state", "planned", ["input"]]],
+        supports_check_mode=True,
+    )
+    if not module.params["identity"]:
+        module.fail_json(msg="identity is empty: say what scores")
+    for name in ("input", "output"):
+        if module.params[name] is not None:
+            module.params[name] = os.path.abspath(module.params[name])
+    failure = ""
+    try:
+        result = plan(module) if module.params["state"] == "planned" else commit(module)
+    except Stop as exc:
+        failure = str(exc)
+    except OSError as exc:
+        failure = f"{exc.filename or module.params['output']}: {exc.strerror or exc}"
+    else:
+        module.exit_json(**result)
+    module.fail_json(msg=f"Cannot score: {failure}.")
+
+
+if __name__ == "__main__":
+    main()

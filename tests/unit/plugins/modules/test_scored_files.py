@@ -1,0 +1,549 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
+
+DATA = Path(__file__).parents[3] / "data" / "breast-cancer-wisconsin" / "data.csv"
+PARQUET = Path(__file__).parents[3] / "data" / "parquet"
+IDENTITY = {"method": "registered_model", "model": {"name": "risk", "version": "1", "checksum": "sha256:0"}, "stack": "s"}
+PEOPLE = 'name,age\n"Müller, Anna",41\n"two\nlines",7\n\n"say ""hi""",9\n'
+
+
+class Scoring:
+    """The three steps on real files; `score` is what a method does."""
+
+    def __init__(self, call, folder):
+        self.call, self.input, self.output = call, folder / "in", folder / "out"
+        self.input.mkdir()
+
+    def put(self, name, content=PEOPLE):
+        path = self.input / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def plan(self, check=False, identity=None, **more):
+        options = dict({"input": str(self.input), "output": str(self.output)}, **more)
+        identity = IDENTITY if identity is None else identity
+        return self.call(scored_files, check=check, diff=True, state="planned", identity=identity, **options)
+
+    def score(self, plan, change=lambda rows: rows):
+        for entry in plan["pending"]:
+            with open(entry["path"], encoding="utf-8-sig", newline="") as file:
+                rows = [row for row in csv.reader(file) if row]
+            rows = [rows[0] + ["prediction"]] + [row + [repr(number / 7)] for number, row in enumerate(rows[1:])]
+            with open(entry["staged"], "w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(change(rows))
+
+    def commit(self, plan, check=False, identity=None, **more):
+        options = dict(output=str(self.output), identity=identity or IDENTITY, pending=plan["pending"], **more)
+        return self.call(scored_files, check=check, diff=True, state="committed", **options)
+
+    def run(self, change=lambda rows: rows, **more):
+        plan = self.plan(**more)
+        self.score(plan, change)
+        return self.commit(plan, **{key: value for key, value in more.items() if key == "identity"})
+
+    @property
+    def manifest(self):
+        return json.loads((self.output / "manifest.json").read_text(encoding="utf-8"))["files"]
+
+    def left(self):
+        return sorted(os.listdir(self.output)) if self.output.exists() else None
+
+
+@pytest.fixture(name="scoring")
+def fixture_scoring(call, tmp_path):
+    return Scoring(call, tmp_path)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_real_data_from_plan_to_record(scoring):
+    given = scoring.input / "data.csv"
+    shutil.copy(DATA, given)
+    given.chmod(0o640)
+    plan = scoring.plan()
+    assert plan["changed"] and not plan["refused"] and not plan["valid"]
+    entry = plan["pending"][0]
+    assert (entry["name"], entry["rows"], entry["format"], entry["sha256"]) == ("data.csv", 569, "csv", sha256(DATA))
+    assert Path(entry["staged"]).parent.is_relative_to(scoring.output)
+
+    scoring.score(plan)
+    done = scoring.commit(plan)
+    assert done["changed"] and done["committed"] == ["data.csv"] and done["failures"] == {} and done["rows"] == 569
+    record = scoring.manifest["data.csv"]
+    assert record["scored_by"] == IDENTITY
+    assert record["input"] == {"path": str(given), "sha256": sha256(given), "rows": 569, "bytes": given.stat().st_size}
+    scored = scoring.output / "data.csv"
+    assert record["output"] == {"sha256": sha256(scored), "rows": 569, "bytes": scored.stat().st_size}
+    assert 0 <= record["seconds"] < 60 and record["when"].endswith("Z")
+    assert oct(scored.stat().st_mode & 0o777) == "0o640"
+    assert scoring.left() == ["data.csv", "manifest.json"]
+
+    again = scoring.plan()
+    assert not again["changed"] and again["pending"] == [] and again["valid"] == ["data.csv"] and not again["diff"]["prepared"]
+
+
+def test_one_file_as_input(scoring):
+    plan = scoring.plan(input=str(scoring.put("a.csv")))
+    scoring.put("b.csv")
+    scoring.score(plan)
+    assert scoring.commit(plan)["committed"] == ["a.csv"]
+
+
+def test_check_mode_says_it_and_changes_nothing(scoring):
+    scoring.put("a.csv")
+    plan = scoring.plan(check=True)
+    assert plan["changed"] and plan["diff"]["prepared"] == "to score: a.csv (3 rows)\n" and plan["staging"] == ""
+    assert scoring.left() is None
+
+
+@pytest.mark.parametrize(
+    "content, rows",
+    [
+        (PEOPLE, 3),
+        (PEOPLE.replace("\n", "\r\n"), 3),
+        ("\ufeff" + PEOPLE, 3),
+        ("a\n1\n2", 2),
+        ("a,b\n1,\n,2\n", 2),
+    ],
+)
+def test_rows_are_not_lines(scoring, content, rows):
+    scoring.put("a.csv", content)
+    plan = scoring.plan()
+    assert [entry["rows"] for entry in plan["pending"]] == [rows]
+    scoring.score(plan)
+    assert scoring.commit(plan)["failures"] == {}
+
+
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        ("", "the file is empty"),
+        ("\n\n", "no header and no rows"),
+        ("a,b\n", "a header, but no rows"),
+        ("1.5,2\n3,4\n", "its first line has numbers only: the header"),
+        ("a,,b\n1,2,3\n", "column 2 has no name"),
+        ("a,b,a\n1,2,3\n", "column a is in the header more than once"),
+        ("a,prediction\n1,2\n", "a column prediction already"),
+        ("a,b\n1,2\n\n3\n", "line 4 has 1 values, but the header has 2 columns"),
+        ('a,b\n1,"2\n', "is not CSV: unexpected end of data"),
+        ("a,b\nx,Müller\n".encode("latin-1"), "line 2 has the byte 0xfc (byte 8 of the file)"),
+        ("a,b\nx,y\n".encode("utf-16"), "it is not UTF-8: line 1 has the byte 0xff"),
+        ("a,b\nx,y\n".encode("utf-16-le"), "Is it UTF-16"),
+        (b"a,b\n1,2\n3,\xc3", "line 3 has the byte 0xc3"),
+    ],
+)
+def test_file_that_cannot_be_scored_is_named_and_the_others_are_not_held_up(scoring, content, why):
+    scoring.put("bad.csv", content)
+    scoring.put("good.csv")
+    plan = scoring.plan()
+    assert list(plan["refused"]) == ["bad.csv"] and why in plan["refused"]["bad.csv"]
+    assert [entry["name"] for entry in plan["pending"]] == ["good.csv"]
+    scoring.score(plan)
+    scoring.commit(plan)
+    assert scoring.left() == ["good.csv", "manifest.json"]
+
+
+def test_place_of_a_wrong_byte_beyond_the_first_chunk(scoring, monkeypatch):
+    monkeypatch.setattr(scored_files, "CHUNK", 5)
+    scoring.put("bad.csv", b"a,b\n" + "ä,ö\n".encode() * 4 + b"x,\xe9y\n")
+    assert "line 6 has the byte 0xe9 (byte 31 of the file)" in scoring.plan()["refused"]["bad.csv"]
+
+
+@pytest.mark.parametrize("name", ["with space.csv", "Grüße ☂.csv", "it's; $(x) #1.csv", "-rf.csv", "UPPER.CSV", "a.b.csv"])
+def test_names(scoring, name):
+    scoring.put(name)
+    done = scoring.run()
+    assert done["committed"] == [name] and scoring.left() == sorted([name, "manifest.json"])
+    assert scoring.plan()["valid"] == [name]
+
+
+def test_names_that_cannot_be_shown_are_refused(scoring):
+    scoring.put("two\nlines.csv")
+    (Path(os.fsdecode(os.fsencode(scoring.input) + b"/\xff.csv"))).write_text(PEOPLE, encoding="utf-8")
+    plan = scoring.plan()
+    assert plan["pending"] == [] and len(plan["refused"]) == 2
+    assert all("characters that cannot be shown" in why for why in plan["refused"].values())
+
+
+def test_what_is_in_a_directory(scoring):
+    for name in ("a.csv", ".hidden.csv", "notes.txt", "_SUCCESS"):
+        scoring.put(name)
+    (scoring.input / "deeper").mkdir()
+    (scoring.input / "table.csv").mkdir()
+    plan = scoring.plan()
+    assert [entry["name"] for entry in plan["pending"]] == ["a.csv"]
+    assert "it is not a file" in plan["refused"]["table.csv"] and len(plan["refused"]) == 1
+
+
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        ({"input": "/nowhere/x.csv"}, "there is no file or directory /nowhere/x.csv on this host"),
+        ({}, "there is no *.csv or *.parquet in the directory"),
+        ({"output": "in"}, "is where the input lies"),
+        ({"output": "/dev/null"}, "/dev/null is not a directory"),
+    ],
+)
+def test_nothing_can_be_done(scoring, options, why):
+    if "output" in options:
+        scoring.put("a.csv")
+        options = {"output": str(scoring.input) if options["output"] == "in" else options["output"]}
+    result = scoring.plan(**options)
+    assert result["failed"] is True and why in result["msg"]
+    assert scoring.left() is None
+
+
+def test_format_that_the_method_cannot_read(scoring):
+    scoring.put("a.parquet")
+    scoring.put("b.txt")
+    assert "csv files only" in scoring.plan(formats=["csv"])["refused"]["a.parquet"]
+    assert "csv files only" in scoring.plan(input=str(scoring.input / "b.txt"), formats=["csv"])["refused"]["b.txt"]
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (lambda rows: rows[:-1], "it has 3 rows, but 2 were scored"),
+        (lambda rows: rows[:1] + rows[2:], "it has 3 rows, but 2 were scored"),
+        (lambda rows: rows + rows[-1:], "it has 3 rows, but 4 were scored"),
+        (lambda rows: rows[:1], "it has 3 rows, but 0 were scored"),
+        (lambda rows: rows[:1] + rows[:0:-1], "row 1 of what was scored is not row 1 of the input: name is 'say"),
+        (lambda rows: [row[:-1] for row in rows], "prediction is missing"),
+        (lambda rows: [row[1:] for row in rows], "name is missing"),
+        (lambda rows: [row + ["x"] for row in rows], "x is new"),
+        (lambda rows: [row[::-1] for row in rows], "their order has changed"),
+        (lambda rows: rows[:2] + [rows[2][:-1] + [""]] + rows[3:], "has no prediction"),
+        (lambda rows: rows[:2] + [rows[2][:-1]] + rows[3:], "has 2 values instead of 3"),
+        (lambda rows: [], "name, age, prediction is missing"),
+    ],
+)
+def test_what_was_scored_has_to_be_the_input(scoring, change, why):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan, change)
+    if not Path(plan["pending"][0]["staged"]).stat().st_size:
+        why = "what was scored is empty"
+    done = scoring.commit(plan)
+    assert not done["changed"] and done["committed"] == [] and why in done["failures"]["a.csv"]
+    assert scoring.left() == []
+
+
+def test_numbers_may_be_written_in_another_way(scoring):
+    scoring.put("a.csv", "x,y,z\n17.990, word ,True\n1e3,,false\n")
+    change = {"17.990": "17.99", "1e3": "1000.0", " word ": "word", "True": "true"}
+    done = scoring.run(lambda rows: [[change.get(value, value) for value in row] for row in rows])
+    assert done["failures"] == {}
+
+
+def staged_link(staged, folder):
+    (folder / "secret").write_text("root's own", encoding="utf-8")
+    staged.symlink_to(folder / "secret")
+
+
+def staged_hard_link(staged, folder):
+    staged_link(staged, folder)
+    staged.unlink()
+    os.link(folder / "secret", staged)
+
+
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda staged, folder: None, "nothing was scored"),
+        (lambda staged, folder: staged.mkdir(), "not a plain file"),
+        (lambda staged, folder: staged.write_bytes(b""), "what was scored is empty"),
+        (lambda staged, folder: staged.write_bytes(b"\xff\xfe"), "not UTF-8"),
+        (staged_link, "not a plain file"),
+        (staged_hard_link, "not a plain file"),
+    ],
+)
+def test_what_is_staged_is_not_trusted(scoring, make, why, tmp_path):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    make(Path(plan["pending"][0]["staged"]), tmp_path)
+    assert why in scoring.commit(plan)["failures"]["a.csv"]
+    assert scoring.left() == []
+
+
+def test_nobody_exchanges_what_is_being_looked_at(scoring, monkeypatch):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    os.chmod(plan["staging"], 0o777)
+    seen, real = [], scored_files.verify
+
+    def look(entry, *rest):
+        seen.append(os.stat(plan["staging"]))
+        return real(entry, *rest)
+
+    monkeypatch.setattr(scored_files, "verify", look)
+    assert scoring.commit(plan)["committed"] == ["a.csv"]
+    assert [(status.st_mode & 0o777, status.st_uid) for status in seen] == [(0o700, os.geteuid())]
+
+
+def test_failures_of_the_method_are_passed_on_and_the_others_appear(scoring):
+    scoring.put("a.csv")
+    scoring.put("b.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    done = scoring.commit(plan, failures={"a.csv": "column age is missing"})
+    assert done["failures"] == {"a.csv": "column age is missing"} and done["committed"] == ["b.csv"]
+    assert scoring.left() == ["b.csv", "manifest.json"]
+    assert [entry["name"] for entry in scoring.plan()["pending"]] == ["a.csv"]
+
+
+def test_input_that_changes_while_it_is_scored(scoring):
+    path = scoring.put("a.csv")
+    gone = scoring.put("b.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    path.write_text(PEOPLE + "new,1\n", encoding="utf-8")
+    gone.unlink()
+    done = scoring.commit(plan)
+    assert done["committed"] == [] and set(done["failures"].values()) == {"the input changed while it was scored"}
+    assert scoring.left() == []
+
+
+@pytest.mark.parametrize("what", ["input", "output", "no output", "version", "entry"])
+def test_scored_again_when_something_is_not_what_it_was(scoring, what):
+    scoring.put("a.csv")
+    scoring.put("b.csv")
+    scoring.run()
+    identity = IDENTITY
+    if what == "input":
+        scoring.put("a.csv", PEOPLE + "more,1\n")
+    elif what == "output":
+        (scoring.output / "a.csv").write_text("tampered", encoding="utf-8")
+    elif what == "no output":
+        (scoring.output / "a.csv").unlink()
+    elif what == "version":
+        identity = dict(IDENTITY, model=dict(IDENTITY["model"], version="2"))
+    else:
+        text = (scoring.output / "manifest.json").read_text(encoding="utf-8")
+        broken = json.loads(text)
+        broken["files"]["a.csv"] = {"scored_by": IDENTITY, "input": []}
+        (scoring.output / "manifest.json").write_text(json.dumps(broken), encoding="utf-8")
+    plan = scoring.plan(identity=identity)
+    assert [entry["name"] for entry in plan["pending"]] == (["a.csv", "b.csv"] if what == "version" else ["a.csv"])
+    scoring.score(plan)
+    scoring.commit(plan, identity=identity)
+    assert scoring.manifest["a.csv"]["scored_by"] == identity
+    assert scoring.plan(identity=identity)["valid"] == ["a.csv", "b.csv"]
+
+
+def test_what_was_valid_stays_when_scoring_it_again_fails(scoring):
+    scoring.put("a.csv")
+    scoring.run()
+    before = (scoring.output / "a.csv").read_bytes()
+    scoring.put("a.csv", PEOPLE + "more,1\n")
+    assert scoring.run(lambda rows: rows[:-1])["failures"]
+    assert (scoring.output / "a.csv").read_bytes() == before
+    assert scoring.manifest["a.csv"]["output"]["sha256"] == sha256(scoring.output / "a.csv")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"files": []}', '{"files": {"a.csv": 1}}', "\x00", "{}"])
+def test_broken_manifest_is_told_kept_and_replaced(scoring, content):
+    scoring.put("a.csv")
+    scoring.run()
+    (scoring.output / "manifest.json").write_text(content, encoding="utf-8")
+    plan = scoring.plan()
+    assert [entry["name"] for entry in plan["pending"]] == ["a.csv"] and "cannot be read" in plan["warnings"][0]
+    scoring.score(plan)
+    assert scoring.commit(plan)["committed"] == ["a.csv"]
+    assert scoring.left() == ["a.csv", "manifest.json", "manifest.json.unreadable"]
+    assert scoring.plan()["valid"] == ["a.csv"]
+
+
+def test_killed_between_scoring_and_recording(scoring):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    assert scoring.left() == [".staging"]
+    second = scoring.plan()
+    assert second["staging"] != plan["staging"] and not Path(plan["staging"]).exists()
+    # What comes late from the first one finds nothing of the second one's.
+    assert scoring.commit(plan)["failures"] == {"a.csv": "nothing was scored"}
+    assert scoring.run()["committed"] == ["a.csv"]
+    assert scoring.left() == ["a.csv", "manifest.json"]
+
+
+KILLED_HERE = ["os.rename:1", "os.rename:2", "os.fsync:1", "os.fsync:2", "os.fsync:3"]
+
+
+@pytest.mark.parametrize("where", KILLED_HERE)
+def test_killed_while_recording_ends_in_the_same_state(scoring, where, tmp_path):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    call, number = where.split(":")
+    arguments = dict(state="committed", output=str(scoring.output), identity=IDENTITY, pending=plan["pending"])
+    program = f"""
+import os, signal
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
+real, calls = {call}, []
+def dying(*args):
+    calls.append(args)
+    if len(calls) == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args)
+{call} = dying
+with patch_module_args({arguments!r}):
+    scored_files.main()
+"""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run
+    # Whatever lies there, nothing of it is taken for scored without a record.
+    again = scoring.plan()
+    assert [entry["name"] for entry in again["pending"]] == ["a.csv"]
+    scoring.score(again)
+    assert scoring.commit(again)["committed"] == ["a.csv"]
+    assert [name for name in scoring.left() if not name.startswith(".manifest-")] == ["a.csv", "manifest.json"]
+
+
+def test_what_a_killed_run_leaves_is_removed_when_nothing_is_to_be_done(scoring):
+    scoring.put("a.csv")
+    scoring.run()
+    (scoring.output / ".staging" / "old").mkdir(parents=True)
+    assert not scoring.plan()["pending"]
+    assert scoring.left() == ["a.csv", "manifest.json"]
+
+
+@pytest.fixture
+def no_room():
+    """No file may grow beyond some bytes from here on: the manifest cannot be written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def limit(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk_while_recording_leaves_nothing(scoring, no_room):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    no_room(100)
+    done = scoring.commit(plan)
+    assert done["committed"] == [] and "cannot be recorded in manifest.json" in done["failures"]["a.csv"]
+    assert "File too large" in done["failures"]["a.csv"]
+    assert scoring.left() == []
+
+
+def test_too_little_room_is_told_before_anything_is_scored(scoring, monkeypatch):
+    scoring.put("a.csv", "x\n" + "1\n" * 5000)
+    real = os.statvfs
+
+    class Full:
+        f_bavail, f_frsize = 2, 4096
+
+    monkeypatch.setattr(os, "statvfs", lambda path: Full if str(path) in str(scoring.output) else real(path))
+    result = scoring.plan()
+    assert result["failed"] is True and "need about 10 KiB" in result["msg"] and "8 KiB free" in result["msg"]
+    assert scoring.left() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_full_file_system(scoring, tmp_path):
+    scoring.output.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", scoring.output], check=False).returncode:
+        pytest.skip("this computer does not let a file system be mounted")
+    try:
+        scoring.put("a.csv")
+        plan = scoring.plan()
+        scoring.score(plan)
+        with pytest.raises(OSError), open(scoring.output / ".staging" / "rest", "wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        done = scoring.commit(plan)
+        assert "No space left on device" in done["failures"]["a.csv"]
+        assert scoring.left() == []
+    finally:
+        subprocess.run(["umount", scoring.output], check=True)
+
+
+def test_a_directory_is_in_the_way(scoring):
+    scoring.put("a.csv")
+    (scoring.output / "a.csv").mkdir(parents=True)
+    assert "is a directory" in scoring.run()["failures"]["a.csv"]
+
+
+def test_identity_has_to_be_given(scoring):
+    scoring.put("a.csv")
+    assert "identity is empty" in scoring.plan(identity={})["msg"]
+
+
+def test_committed_in_check_mode_moves_nothing(scoring):
+    scoring.put("a.csv")
+    plan = scoring.plan()
+    scoring.score(plan)
+    assert scoring.commit(plan, check=True)["changed"]
+    assert scoring.left() == [".staging"]
+
+
+# ---- Parquet
+def test_parquet_is_counted_and_recorded(scoring):
+    shutil.copy(PARQUET / "given.parquet", scoring.input)
+    plan = scoring.plan()
+    assert [(entry["format"], entry["rows"]) for entry in plan["pending"]] == [("parquet", 300)]
+    shutil.copy(PARQUET / "scored.parquet", plan["pending"][0]["staged"])
+    done = scoring.commit(plan)
+    assert done["failures"] == {} and done["rows"] == 300
+    assert scoring.manifest["given.parquet"]["output"]["rows"] == 300
+
+
+@pytest.mark.parametrize(
+    "name, why", [("fewer", "it has 300 rows, but 299 were scored"), ("given", "prediction is missing")]
+)
+def test_parquet_that_was_scored_wrongly(scoring, name, why):
+    shutil.copy(PARQUET / "given.parquet", scoring.input)
+    plan = scoring.plan()
+    shutil.copy(PARQUET / f"{name}.parquet", plan["pending"][0]["staged"])
+    assert why in scoring.commit(plan)["failures"]["given.parquet"]
+
+
+@pytest.mark.parametrize("cut", [1, 4, 8, 12, 100, 2000])
+def test_parquet_that_is_cut_off(scoring, cut):
+    scoring.put("a.parquet", (PARQUET / "given.parquet").read_bytes()[:-cut])
+    scoring.put("b.parquet", (PARQUET / "given.parquet").read_bytes()[-cut:])
+    refused = scoring.plan()["refused"]
+    assert refused["a.parquet"] == "it is not a complete Parquet file"
+    assert cut == 2000 or refused["b.parquet"] == "it is not a complete Parquet file"
+
+
+def test_parquet_with_a_damaged_footer(scoring):
+    good = (PARQUET / "given.parquet").read_bytes()
+    size = int.from_bytes(good[-8:-4], "little")
+    for place in range(0, size, 7):
+        damaged = bytearray(good)
+        damaged[len(good) - 8 - size + place] ^= 0x5A
+        scoring.put("a.parquet", bytes(damaged))
+        assert "msg" not in scoring.plan(check=True)
+
+
+def test_parquet_that_has_been_scored_already(scoring):
+    shutil.copy(PARQUET / "scored.parquet", scoring.input)
+    assert "a column prediction already" in scoring.plan()["refused"]["scored.parquet"]

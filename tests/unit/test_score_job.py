@@ -1,0 +1,222 @@
+"""What the scoring job checks before and beside Spark: columns, values, encodings, and that a file is cut into whole rows."""
+
+import importlib.util
+import io
+import json
+import math
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "roles/batch_scoring/files/score_job.py"
+COLUMNS = [("a", "double"), ("n", "long"), ("t", "string")]
+HEADER = ["a", "n", "t"]
+
+
+@pytest.fixture(name="job", scope="module")
+def fixture_job():
+    spec = importlib.util.spec_from_file_location("score_job", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(job, content, size=16):
+    return list(job.read_blocks(io.BytesIO(content), size))
+
+
+def rows(job, content, **options):
+    return [row for _line, data in blocks(job, content, **options) for row in job.split_rows(data) if row]
+
+
+# ---- columns
+def test_the_order_of_columns_is_free(job):
+    job.check_columns(["t", "a", "n"], COLUMNS, keep_extra=False)
+
+
+@pytest.mark.parametrize(
+    ("header", "keep", "words"),
+    [
+        (["a", "t"], False, "column n is missing"),
+        (["t"], True, "column a, n is missing"),
+        (["a", "n", "t", "x"], False, "does not know the column x (set score_offline_extra_columns"),
+        (["a", "n", "t", "t"], True, "column t is there more than once"),
+        (["a", "n", "t", "prediction"], True, "prediction is where the prediction would go"),
+        (["a", "x"], False, "column n, t is missing; the model does not know the column x"),
+    ],
+)
+def test_wrong_columns(job, header, keep, words):
+    with pytest.raises(job.BadInput) as caught:
+        job.check_columns(header, COLUMNS, keep)
+    assert words in str(caught.value)
+
+
+def test_an_extra_column_can_be_kept(job):
+    job.check_columns(["a", "n", "t", "x"], COLUMNS, keep_extra=True)
+
+
+def test_signature(job):
+    assert job.signature_columns('[{"name": "a", "type": "double"}]') == [("a", "double")]
+    assert job.signature_columns('[{"type": "tensor"}]') is None
+    assert job.signature_columns("") is None
+    with pytest.raises(job.BadInput, match="d .datetime."):
+        job.check_types([("d", "datetime")])
+
+
+def test_header(job):
+    assert job.read_header(b'\xef\xbb\xbfa,"b, c"\r\n') == ["a", "b, c"]
+    with pytest.raises(job.BadInput, match="is empty"):
+        job.read_header(b"")
+    with pytest.raises(job.BadInput, match="Line 1 is not UTF-8"):
+        job.read_header(b"caf\xe9,b\n")
+
+
+# ---- rows
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"1,2,x\n3,4,y\n", [b"1,2,x", b"3,4,y"]),
+        (b"1,2,x\r\n3,4,y", [b"1,2,x", b"3,4,y"]),
+        (b"1,2,x\n\r\n\n3,4,y\n\n", [b"1,2,x", b"3,4,y"]),
+        (b'1,2,"x\ny"\r\n3,4,"say ""\n"""\n5,6,z', [b'1,2,"x\ny"', b'3,4,"say ""\n"""', b"5,6,z"]),
+        (b"", []),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_whole_rows(job, content, expected, size):
+    assert rows(job, content, size=size) == expected
+
+
+def test_rows_do_not_depend_on_the_size_of_blocks(job):
+    chance = random.Random(7)
+    values = ["1", "", '"a\nb"', '"""\n"', "é", '","']
+    for _round in range(50):
+        made = [",".join(chance.choices(values, k=3)).encode() for _row in range(chance.randrange(1, 30))]
+        content = b"".join(row + chance.choice([b"\n", b"\r\n"]) for row in made)
+        for size in (3, 50, 10000):
+            found = blocks(job, content, size=size)
+            assert [row for _line, data in found for row in job.split_rows(data)] == made
+            starts = {2 + b"".join(data for _line, data in found[:index]).count(b"\n") for index in range(len(found))}
+            assert {line for line, _data in found} <= starts
+
+
+def test_a_line_that_is_not_utf8_is_named(job):
+    with pytest.raises(job.BadInput, match="Line 4 is not UTF-8"):
+        blocks(job, b"1,2,x\n1,2,x\n1,2,\xe9\n1,2,x\n")
+
+
+def test_a_character_may_cross_blocks(job):
+    assert rows(job, "1,2,éééééééé\n3,4,ü\n".encode(), size=5) == ["1,2,éééééééé".encode(), "3,4,ü".encode()]
+
+
+def test_a_quotation_mark_that_is_not_closed(job, monkeypatch):
+    monkeypatch.setattr(job, "LONGEST_ROW_BYTES", 100)
+    with pytest.raises(job.BadInput, match="line 3 does not end"):
+        blocks(job, b'1,2,x\n3,4,"y\n' + b"5,6,z\n" * 100)
+    with pytest.raises(job.BadInput, match="not closed in the row that begins '3,4,"):
+        rows(job, b'3,4,"y\n5,6,z\n')
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [(b"1,2", "Line 5 has 2 values, but the first line names 3"), (b"1,2,3,4", "Line 5 has 4 values"), (b'1,"2,3"', "Line 5 has 2")],
+)
+def test_rows_of_another_width(job, row, words):
+    with pytest.raises(job.BadInput, match=words):
+        job.check_widths([b"1,2,3", b"", b'1,"2,3",4', row], 2, 3)
+
+
+# ---- values
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("double", "1e-5"), ("double", " -.5 "), ("double", ""), ("double", "NaN"), ("double", "-inf"), ("long", "-9223372036854775808"),
+     ("integer", "7"), ("boolean", "True"), ("string", ""), ("string", "anything")],
+)
+def test_good_values(job, kind, text):
+    assert job.check_value(text, kind) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [("double", "abc", "'abc', but the model wants double"), ("double", "1,5", "'1,5'"), ("double", "1_000", "'1_000'"), ("double", "0x1F", "'0x1F'"),
+     ("double", "١", "wants double"), ("long", "", "is empty"), ("long", "1.5", "'1.5'"), ("long", "9223372036854775808", "too large for long"),
+     ("integer", "2147483648", "too large for integer"), ("boolean", "yes", "'yes'")],
+)
+def test_bad_values(job, kind, text, words):
+    assert words in job.check_value(text, kind)
+
+
+def test_a_bad_value_is_named_by_line_and_column(job):
+    with pytest.raises(job.BadInput, match="Line 5: n is '2.5', but the model wants long"):
+        job.check_values([b'1,2,"x\ny"', b"1,2,x", b"1,2.5,x"], 2, HEADER, COLUMNS)
+
+
+# ---- answers
+@pytest.mark.parametrize("number", [0.1, 1 / 3, 1e300, 5e-324, -0.0, 0.9869791666666666])
+def test_a_float_comes_back_as_it_was(job, number):
+    assert math.copysign(1, float(job.as_text(number))) == math.copysign(1, number) and float(job.as_text(number)) == number
+
+
+def test_other_predictions(job):
+    assert job.as_text(3) == "3"
+    assert job.as_text("plain") == "plain"
+    assert job.as_text('say "a, b"') == '"say ""a, b"""'
+
+
+def test_a_worker_s_message_is_found_in_java_s(job):
+    report = "An error occurred\n\tat org.apache...\nBadInput: Line 3: a is 'x', but the model wants double.\n\n\tat java.lang"
+    assert job.explain(RuntimeError(report)) == "Line 3: a is 'x', but the model wants double."
+    assert "Encountered null" in job.explain(RuntimeError("o1.fit\n\tat x\nCaused by: org.apache.spark.SparkException: Encountered null\n\tat y"))
+    assert job.explain(PermissionError(13, "Permission denied", "/tmp/in0/a.csv")).endswith("may not read or write a.csv.")
+    assert job.explain(OSError(28, "No space left on device")) == "the scored file: No space left on device"
+
+
+def test_the_checksum_is_of_names_and_contents(job, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a").write_text("1")
+    first = job.checksum(str(tmp_path))
+    (tmp_path / "one/a").rename(tmp_path / "one/b")
+    second = job.checksum(str(tmp_path))
+    (tmp_path / "one/b").write_text("2")
+    assert len({first, second, job.checksum(str(tmp_path))}) == 3
+
+
+# ---- the model
+class Registry:
+    def __init__(self, *versions):
+        self.versions = [SimpleNamespace(version=str(number), current_stage=stage, status=status) for number, stage, status in versions]
+
+    def get_model_version(self, name, version):
+        return next(one for one in self.versions if one.version == version)
+
+    def get_latest_versions(self, name, stages):
+        return [one for one in self.versions if one.current_stage in stages][-1:]
+
+    def search_model_versions(self, _filter):
+        return self.versions
+
+
+@pytest.fixture(name="no_mlflow")
+def fixture_no_mlflow(monkeypatch):
+    exceptions = SimpleNamespace(MlflowException=type("MlflowException", (Exception,), {}))
+    monkeypatch.setitem(__import__("sys").modules, "mlflow", SimpleNamespace(exceptions=exceptions))
+    monkeypatch.setitem(__import__("sys").modules, "mlflow.exceptions", exceptions)
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_a_stage_is_its_newest_version(job):
+    registry = Registry((1, "Production", "READY"), (2, "Production", "READY"), (3, "Staging", "FAILED_REGISTRATION"))
+    assert job.resolve(registry, "m", "production").version == "2"
+    assert job.resolve(registry, "m", "1").version == "1"
+    for wanted, words in [("Prod", "neither a version nor a stage"), ("Archived", r"there are: 1 \(Production\), 2"), ("3", "is not ready")]:
+        with pytest.raises(job.BadInput, match=words):
+            job.resolve(registry, "m", wanted)
+
+
+def test_the_program_says_what_is_wrong_as_json(job, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"x": 1})))
+    monkeypatch.setattr("sys.argv", ["score_job.py", "model"])
+    job.main()
+    assert "problem" in json.loads(capsys.readouterr().out)
