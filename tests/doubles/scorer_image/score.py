@@ -129,7 +129,7 @@ def load_model(directory):
             from pyspark.sql import SparkSession
 
             # MLflow would take one core. Models of Sparkling Water need its classes.
-            SparkSession.builder.master("local[*]").appName("score").config("spark.ui.enabled", "false") \
+            SparkSession.builder.master("local[*]").appName("score").config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false") \
                 .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1") \
                 .config("spark.driver.extraClassPath", sparkling_water()).getOrCreate().sparkContext.setLogLevel("ERROR")
         elif loader == "mlflow.h2o":
@@ -159,7 +159,7 @@ def predict(model, frame):
 def score(model_directory, source, target, extra_columns):
     columns = read_schema(model_directory)
     try:
-        file = open(source, encoding="utf-8", newline="")
+        file = open(source, encoding="utf-8", newline="")  # noqa: SIM115 - the next statement closes it
     except OSError as error:
         raise Refused(BAD_INPUT, f"Cannot read {source}: {error.strerror}.") from error
     with file:
