@@ -169,6 +169,8 @@ def test_a_worker_s_message_is_found_in_java_s(job):
     report = "An error occurred\n\tat org.apache...\nBadInput: Line 3: a is 'x', but the model wants double.\n\n\tat java.lang"
     assert job.explain(RuntimeError(report)) == "Line 3: a is 'x', but the model wants double."
     assert "Encountered null" in job.explain(RuntimeError("o1.fit\n\tat x\nCaused by: org.apache.spark.SparkException: Encountered null\n\tat y"))
+    python = "An error\nCaused by: a.PythonException: Traceback (most)\n  File x\nh2o.StartupError: no jar\n\n\tat y"
+    assert job.explain(RuntimeError(python)) == "h2o.StartupError: no jar"
     assert job.explain(PermissionError(13, "Permission denied", "/tmp/in0/a.csv")).endswith("may not read or write a.csv.")
     assert job.explain(OSError(28, "No space left on device")) == "the scored file: No space left on device"
 

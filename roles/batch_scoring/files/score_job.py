@@ -31,8 +31,9 @@ from urllib.parse import quote
 
 PREDICTION = "prediction"
 ROW = "__row"
-# One block is the work of one task.
+# One block is the work of one task; a small file is cut finer, so that every core has some of it.
 BLOCK_BYTES = 4 << 20
+SMALLEST_BLOCK_BYTES = 64 << 10
 # A row that is longer is none: a quotation mark is not closed.
 LONGEST_ROW_BYTES = 64 << 20
 STAGES = ("None", "Staging", "Production", "Archived")
@@ -272,23 +273,28 @@ class Scorer:
         check_types(self.columns)
         self.schema = ", ".join(["%s bigint" % ROW] + ["`%s` %s" % (name.replace("`", "``"), TYPES[kind][0]) for name, kind in self.columns])
         self.settings = {}
-        if model["sparkling_water"]:
+        if model["sparkling_water"] or "h2o" in model["flavors"]:
             import sparkling_water
 
-            jars = glob.glob(os.path.join(os.path.dirname(sparkling_water.__file__), "*.jar"))
-            self.settings["spark.jars"] = ",".join("file://" + jar for jar in jars)
+            jar = os.path.join(os.path.dirname(sparkling_water.__file__), "sparkling_water_assembly.jar")
+            if model["sparkling_water"]:
+                self.settings["spark.jars"] = "file://" + jar
+            else:
+                # Python's h2o starts a server, and its own program does not come with Sparkling Water; this one has it too.
+                os.environ["H2O_JAR_PATH"] = self.settings["spark.executorEnv.H2O_JAR_PATH"] = jar
         self.result_type = {"string": "string", "long": "long", "integer": "long", "boolean": "boolean"}.get(model["result_type"], "double")
         self.master = master
         self.expired = threading.Event()
         self.transform = self.load()
         # Two windows are in memory, one that is scored and one that is written.
-        self.window = 2 * max(2, self.spark.sparkContext.defaultParallelism)
+        self.cores = max(2, self.spark.sparkContext.defaultParallelism)
+        self.window = 2 * self.cores
 
-    def session(self, master):
+    def session(self, master, **settings):
         from pyspark.sql import SparkSession
 
         builder = SparkSession.builder.appName("batch_scoring").master(master)
-        for name, value in self.settings.items():
+        for name, value in dict(self.settings, **settings).items():
             builder = builder.config(name, value)
         self.spark = builder.getOrCreate()
         # What goes wrong comes back as an exception.
@@ -313,13 +319,17 @@ class Scorer:
 
         # Spark reads a model where it runs, which for a cluster is on workers that do not have its files. So it is read by a session of this
         # process alone; the model outlives it, and goes to the workers with the tasks.
-        local = self.master.startswith("local")
-        self.session(self.master if local else "local[1]")
-        model = mlflow.spark.load_model(self.path)
-        if not local:
+        if self.master.startswith("local"):
+            self.session(self.master)
+            model = mlflow.spark.load_model(self.path)
+        else:
+            # A local session would make up a secret of its own, and the process would keep it.
+            security = spark_security()
+            self.session("local[1]", **dict.fromkeys(security, "false"))
+            model = mlflow.spark.load_model(self.path)
             kept = self.keep_mojos(model)
             self.spark.stop()
-            self.session(self.master)
+            self.session(self.master, **security)
             for path in kept:
                 self.spark.sparkContext.addFile(path)
         return model.transform
@@ -397,8 +407,10 @@ class Scorer:
         check_columns(header, self.columns, keep_extra)
         end = "\r\n" if first.endswith(b"\r\n") else "\n"
 
+        size = max(SMALLEST_BLOCK_BYTES, min(BLOCK_BYTES, os.fstat(source.fileno()).st_size // (2 * self.cores)))
+
         def blocks():
-            for line, data in read_blocks(source):
+            for line, data in read_blocks(source, size):
                 rows = [row for row in split_rows(data) if row]
                 yield len(rows), line, data, rows
 
@@ -456,6 +468,16 @@ class Scorer:
         return total
 
 
+def spark_security():
+    """Whether Spark's settings ask for a login and encryption."""
+    path = os.path.join(os.environ.get("SPARK_CONF_DIR", ""), "spark-defaults.conf")
+    settings = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as stream:
+            settings = dict(line.split(None, 1) for line in stream if line.startswith("spark."))
+    return {name: settings.get(name, "false").strip() for name in ("spark.authenticate", "spark.network.crypto.enabled")}
+
+
 def number_rows(blocks):
     row = 0
     for count, line, data, kept in blocks:
@@ -480,9 +502,9 @@ def explain(exc):
         return "The account that scores, %s, may not read or write %s." % (getpass.getuser(), os.path.basename(exc.filename or "it"))
     if isinstance(exc, OSError):
         return "%s: %s" % (exc.filename or "the scored file", exc.strerror or exc)
-    causes = re.findall(r"Caused by: (.*)", text) or re.findall(r"^\S*(?:Error|Exception): .*", text, re.MULTILINE)
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
-    return "%s: %s" % (type(exc).__name__, causes[-1] if causes else " | ".join(lines[-5:]))
+    # The last one is the root of the others; some only say that there is another.
+    named = re.findall(r"^(?:: |Caused by: )?([\w.$]+(?:Error|Exception): (?!Traceback|Exception thrown|Job aborted).*)", text, re.MULTILINE)
+    return named[-1] if named else "%s: %s" % (type(exc).__name__, text.strip().split("\n")[0])
 
 
 def score(order):

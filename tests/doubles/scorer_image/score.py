@@ -129,9 +129,11 @@ def load_model(directory):
             from pyspark.sql import SparkSession
 
             # MLflow would take one core. Models of Sparkling Water need its classes.
-            SparkSession.builder.master("local[*]").appName("score").config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false") \
-                .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1") \
-                .config("spark.driver.extraClassPath", sparkling_water()).getOrCreate().sparkContext.setLogLevel("ERROR")
+            builder = SparkSession.builder.master("local[*]").appName("score")
+            for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.bindAddress": "127.0.0.1",
+                                "spark.driver.host": "127.0.0.1", "spark.driver.extraClassPath": sparkling_water()}.items():
+                builder = builder.config(name, value)
+            builder.getOrCreate().sparkContext.setLogLevel("ERROR")
         elif loader == "mlflow.h2o":
             import h2o
 
