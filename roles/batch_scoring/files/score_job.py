@@ -504,7 +504,7 @@ def explain(exc):
         return "%s: %s" % (exc.filename or "the scored file", exc.strerror or exc)
     # The last one is the root of the others; some only say that there is another.
     named = re.findall(r"^(?:: |Caused by: )?([\w.$]+(?:Error|Exception): (?!Traceback|Exception thrown|Job aborted).*)", text, re.MULTILINE)
-    return named[-1] if named else "%s: %s" % (type(exc).__name__, text.strip().split("\n")[0])
+    return named[-1] if named else "%s: %s" % (type(exc).__name__, text.strip().split("\n", 1)[0])
 
 
 def score(order):

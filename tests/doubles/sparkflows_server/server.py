@@ -979,8 +979,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with store.lock:
             self.answer(200, [store.flat(row) for row in store.rows.values() if row["group"] == group])
 
-
     # ---- workflows
+
     def post_execute(self):
         user = self.need("workflows.execute")
         body = self.json_object()

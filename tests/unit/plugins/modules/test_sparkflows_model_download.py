@@ -99,7 +99,7 @@ def test_unpacked(call, options, tmp_path):
     for spoil in (
         lambda: (path / "MLmodel").write_text("x"),
         lambda: (path / "more").write_text("x"),
-        lambda: (path / "MLmodel").unlink(),
+        (path / "MLmodel").unlink,
         lambda: (path / "link").symlink_to("/etc"),
     ):
         spoil()
@@ -186,7 +186,6 @@ def zipped(files):
         for name, text in files.items():
             archive.writestr(name, text)
     return buffer.getvalue()
-
 
 
 @pytest.mark.parametrize(
