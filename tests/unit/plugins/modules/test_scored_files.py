@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import csv
 import hashlib
@@ -429,25 +429,25 @@ def test_what_a_killed_run_leaves_is_removed_when_nothing_is_to_be_done(scoring)
     assert scoring.left() == ["a.csv", "manifest.json"]
 
 
-@pytest.fixture
-def no_room():
-    """No file may grow beyond some bytes from here on: the manifest cannot be written."""
+@contextlib.contextmanager
+def no_room(size):
+    """No file may grow beyond some bytes, pytest's own log included, so no longer than the one call that is tested."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
-    def limit(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
 
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_full_disk_while_recording_leaves_nothing(scoring, no_room):
+def test_full_disk_while_recording_leaves_nothing(scoring):
     scoring.put("a.csv")
     plan = scoring.plan()
     scoring.score(plan)
-    no_room(100)
-    done = scoring.commit(plan)
+    with no_room(100):
+        done = scoring.commit(plan)
     assert done["committed"] == [] and "cannot be recorded in manifest.json" in done["failures"]["a.csv"]
     assert "File too large" in done["failures"]["a.csv"]
     assert scoring.left() == []
