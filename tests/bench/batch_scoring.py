@@ -4,7 +4,9 @@
     batch_scoring.py <job> <order for the model> <data.csv> <folder> <rows>
 
 The rows are the real ones, repeated with noise. Both read the same CSV and write the same one, and what they write is compared.
-Memory is the largest sum over a process and its children, Java included. Prints a table, and one JSON object as its last line.
+The loop has Spark's settings as they come, the job those of the role. Memory is the largest sum over a process and its children, Java
+included; processor time is theirs too, and tells more than seconds where the machine is busy with other things. Prints a table, and one JSON
+object as its last line.
 """
 
 import json
@@ -41,19 +43,22 @@ def make_rows(source, target, count):
             stream.write(",".join(["%.6g" % (value * noise) for value in rows[number % len(rows)]]) + "\n")
 
 
-def resident(root):
-    """Bytes of a process and all below it; what they share counts once."""
+def look(root, seconds):
+    """Bytes of a process and all below it (what they share counts once); notes the processor time of each."""
     children, total, waiting = {}, 0, [root]
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open("/proc/%s/stat" % entry) as stream:
-                    children.setdefault(int(stream.read().rsplit(")", 1)[1].split()[1]), []).append(int(entry))
+                    values = stream.read().rsplit(")", 1)[1].split()
             except OSError:
                 continue
+            children.setdefault(int(values[1]), []).append((int(entry), (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")))
     while waiting:
         process = waiting.pop()
-        waiting += children.get(process, [])
+        for child, used in children.get(process, []):
+            seconds[child] = used
+            waiting.append(child)
         try:
             with open("/proc/%d/smaps_rollup" % process) as stream:
                 total += sum(int(line.split()[1]) for line in stream if line.startswith("Pss:")) << 10
@@ -62,14 +67,14 @@ def resident(root):
     return total
 
 
-def run(command, stdin=""):
-    """Standard output, seconds and peak memory."""
-    began, peak = time.time(), [0]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
+def run(command, stdin="", **environment):
+    """Standard output and what it took."""
+    began, peak, seconds = time.time(), [0], {}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, **environment))
 
     def watch():
         while process.poll() is None:
-            peak[0] = max(peak[0], resident(process.pid))
+            peak[0] = max(peak[0], look(os.getpid(), seconds))
             time.sleep(0.5)
 
     watcher = threading.Thread(target=watch)
@@ -78,7 +83,7 @@ def run(command, stdin=""):
     watcher.join()
     if process.returncode:
         sys.exit("%s ended with %d" % (command[1], process.returncode))
-    return output, time.time() - began, peak[0]
+    return output, {"seconds": round(time.time() - began, 1), "processor_seconds": round(sum(seconds.values()), 1), "peak_mb": peak[0] >> 20}
 
 
 def last_json(output):
@@ -98,22 +103,19 @@ def main(job, order, data, folder, rows):
     model = last_json(run([sys.executable, job, "model"], order)[0])
     files = [{"name": "rows.csv", "path": source, "staged": os.path.join(folder, "job.csv")}]
     score = {"model": model, "master": "local[2]", "extra_columns": "refuse", "timeout": 3600, "files": files}
-    output, job_seconds, job_memory = run([sys.executable, job, "score"], json.dumps(score))
+    output, job = run([sys.executable, job, "score"], json.dumps(score))
     answer = last_json(output)
     if answer.get("rows") != rows:
         sys.exit("The job: %s" % answer)
-    loop_output, loop_seconds, loop_memory = run([sys.executable, "-c", LOOP, model["path"], source, os.path.join(folder, "loop.csv")])
+    loop = run([sys.executable, "-c", LOOP, model["path"], source, os.path.join(folder, "loop.csv")], SPARK_CONF_DIR="/nonexistent")[1]
     same = predictions(os.path.join(folder, "job.csv")) == predictions(os.path.join(folder, "loop.csv"))
-    result = {
-        "rows": rows, "bytes": os.path.getsize(source), "cores": os.cpu_count(), "load": os.getloadavg()[1], "same_predictions": same,
-        "job": {"seconds": round(job_seconds, 1), "rows_per_second": int(rows / job_seconds), "peak_mb": job_memory >> 20},
-        "loop": {"seconds": round(loop_seconds, 1), "rows_per_second": int(rows / loop_seconds), "peak_mb": loop_memory >> 20},
-        "ratio": round(loop_seconds / job_seconds, 2),
-    }
-    print("%-34s %10s %14s %12s" % ("%d rows, start to end" % rows, "seconds", "rows/second", "peak MB"))
-    for name, title in (("job", "batch_scoring, local[2]"), ("loop", "pyfunc.predict, %d rows a time" % CHUNK)):
-        print("%-34s %10.1f %14d %12d" % (title, result[name]["seconds"], result[name]["rows_per_second"], result[name]["peak_mb"]))
-    print("%.2f times as fast; the predictions are %s." % (result["ratio"], "the same" if same else "NOT THE SAME"))
+    result = {"rows": rows, "bytes": os.path.getsize(source), "load": os.getloadavg()[1], "same": same, "job": job, "loop": loop,
+              "ratio": round(loop["seconds"] / job["seconds"], 2)}
+    print("%-34s %8s %12s %20s %8s" % ("%d rows, start to end" % rows, "seconds", "rows/second", "processor seconds", "peak MB"))
+    for title, took in (("batch_scoring, local[2]", job), ("pyfunc.predict, %d rows a time" % CHUNK, loop)):
+        print("%-34s %8.1f %12d %20.1f %8d" % (title, took["seconds"], rows / took["seconds"], took["processor_seconds"], took["peak_mb"]))
+    print("%.2f times as fast, on %d cores with a load of %.1f; the predictions are %s." % (
+        result["ratio"], os.cpu_count(), result["load"], "the same" if same else "NOT THE SAME"))
     print(json.dumps(result))
     sys.exit(0 if same else 1)
 

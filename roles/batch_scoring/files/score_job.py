@@ -11,6 +11,7 @@ A file is cut into blocks of whole rows. The executors parse and check a block a
 come back, and are written beside the rows that the driver has read. So the workers of a cluster need neither the input files nor the
 output directory, no row can change its place, and memory holds a few blocks and not a file.
 """
+import contextlib
 import csv
 import getpass
 import glob
@@ -20,11 +21,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from urllib.parse import quote
@@ -268,20 +271,19 @@ class Scorer:
 
     def __init__(self, model, master):
         self.path = model["path"]
-        self.native = "spark" in model["flavors"]
+        self.mojo = "h2o" in model["flavors"] and "spark" not in model["flavors"]
+        self.native = self.mojo or "spark" in model["flavors"]
         self.columns = [tuple(column) for column in model["columns"]]
         check_types(self.columns)
         self.schema = ", ".join(["%s bigint" % ROW] + ["`%s` %s" % (name.replace("`", "``"), TYPES[kind][0]) for name, kind in self.columns])
         self.settings = {}
-        if model["sparkling_water"] or "h2o" in model["flavors"]:
+        if model["sparkling_water"] or self.mojo:
             import sparkling_water
 
             jar = os.path.join(os.path.dirname(sparkling_water.__file__), "sparkling_water_assembly.jar")
-            if model["sparkling_water"]:
-                self.settings["spark.jars"] = "file://" + jar
-            else:
-                # Python's h2o starts a server, and its own program does not come with Sparkling Water; this one has it too.
-                os.environ["H2O_JAR_PATH"] = self.settings["spark.executorEnv.H2O_JAR_PATH"] = jar
+            self.settings["spark.jars"] = "file://" + jar
+            if self.mojo:
+                self.mojo = h2o_mojo(self.path, jar)
         self.result_type = {"string": "string", "long": "long", "integer": "long", "boolean": "boolean"}.get(model["result_type"], "double")
         self.master = master
         self.expired = threading.Event()
@@ -303,8 +305,8 @@ class Scorer:
     def load(self):
         """A function that adds the column prediction to a frame.
 
-        What Spark itself understands is applied by Spark: rows do not leave the Java process. Everything else is a UDF that calls the model
-        in Python; MLflow sends the model to the workers.
+        What Spark itself understands, and H2O's models, are applied by Spark in Java. Everything else is a UDF that calls the model in
+        Python; MLflow sends the model to the workers.
         """
         if not self.native:
             import mlflow.pyfunc
@@ -315,18 +317,16 @@ class Scorer:
             wanted = struct(*[col("`%s`" % name).alias(name) for name, _kind in self.columns])
             return lambda frame: frame.withColumn(PREDICTION, udf(wanted))
 
-        import mlflow.spark
-
         # Spark reads a model where it runs, which for a cluster is on workers that do not have its files. So it is read by a session of this
         # process alone; the model outlives it, and goes to the workers with the tasks.
         if self.master.startswith("local"):
             self.session(self.master)
-            model = mlflow.spark.load_model(self.path)
+            model = self.read()
         else:
             # A local session would make up a secret of its own, and the process would keep it.
             security = spark_security()
             self.session("local[1]", **dict.fromkeys(security, "false"))
-            model = mlflow.spark.load_model(self.path)
+            model = self.read()
             kept = self.keep_mojos(model)
             self.spark.stop()
             self.session(self.master, **security)
@@ -334,10 +334,19 @@ class Scorer:
                 self.spark.sparkContext.addFile(path)
         return model.transform
 
+    def read(self):
+        if self.mojo:
+            from pysparkling.ml import H2OMOJOModel
+
+            return H2OMOJOModel.createFromMojo("file://" + self.mojo)
+        import mlflow.spark
+
+        return mlflow.spark.load_model(self.path)
+
     def keep_mojos(self, model):
         """H2O's models stay in a file that belongs to the session: keep it for the next."""
         kept = []
-        for stage in getattr(model, "stages", [model]):
+        for stage in getattr(model, "stages", None) or [model]:
             java = getattr(stage, "_java_obj", None)
             if java is not None and java.getClass().getName().startswith("ai.h2o.sparkling"):
                 source = java.getMojo().getPath()
@@ -466,6 +475,37 @@ class Scorer:
             writer.close()
             flush(target)
         return total
+
+
+def h2o_mojo(path, jar):
+    """The model of H2O for Python as a MOJO, which Sparkling Water applies without a server.
+
+    Only H2O can make one. Its server's program does not come with the stack, but Sparkling Water has it inside.
+    """
+    import h2o
+    import mlflow.h2o
+
+    folder = tempfile.mkdtemp()
+    starter = os.path.join(folder, "h2o.jar")
+    manifest = "Class-Path: file://%s" % jar
+    with zipfile.ZipFile(starter, "w") as archive:
+        # A line of a manifest has no more than 72 bytes; the next begins with a blank.
+        lines = [manifest[:70]] + [" " + manifest[at:at + 70] for at in range(70, len(manifest), 70)]
+        archive.writestr("META-INF/MANIFEST.MF", "\n".join(["Manifest-Version: 1.0", "Main-Class: water.H2OApp"] + lines) + "\n")
+    os.environ["H2O_JAR_PATH"] = starter
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # A port of its own: h2o would take any server that answers on its usual one.
+    with contextlib.redirect_stdout(sys.stderr):
+        h2o.init(port=port, ice_root=folder, nthreads=1)
+        try:
+            model = mlflow.h2o.load_model(path)
+            if not model.have_mojo:
+                raise BadInput("H2O cannot export a model of the kind %s as a MOJO, so it cannot be scored here." % model.algo)
+            return model.download_mojo(folder)
+        finally:
+            h2o.cluster().shutdown()
 
 
 def spark_security():
