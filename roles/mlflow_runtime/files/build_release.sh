@@ -18,12 +18,15 @@ flock --timeout 1800 9 || { echo "another build has been running for half an hou
 # On the same file system as the release, so that files are linked, not copied.
 cache=$releases/.cache
 rm -rf "$release" "$cache"
+mkdir "$cache"
 
 "$python" -m venv "$release"
 case $installer in
   uv)
+    # What is built from source is packed and unpacked again at once: compressing it takes longer than all the rest of the building.
+    printf '[bdist_wheel]\ncompression = stored\n' > "$cache/build.cfg"
     # All indexes are equal, as they are for pip; the hashes say what may come from them.
-    "$recipes/uv" --no-config --cache-dir "$cache" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
+    DIST_EXTRA_CONFIG=$cache/build.cfg "$recipes/uv" --no-config --cache-dir "$cache" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
       --index-strategy unsafe-best-match --build-constraints "$recipe/build-constraints.txt" --requirement "$recipe/requirements.txt"
     rm -f "$release/.lock" ;;
   pip)
