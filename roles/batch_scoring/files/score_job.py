@@ -11,7 +11,6 @@ A file is cut into blocks of whole rows. The executors parse and check a block a
 come back, and are written beside the rows that the driver has read. So the workers of a cluster need neither the input files nor the
 output directory, no row can change its place, and memory holds a few blocks and not a file.
 """
-import contextlib
 import csv
 import getpass
 import glob
@@ -21,13 +20,11 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
 import threading
 import time
 import traceback
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from urllib.parse import quote
@@ -266,24 +263,39 @@ def parser(header, columns):
 # -- on the driver -----------------------------------------------------------------------------------------------------
 
 
+# For a local session in front of another: it would make up a secret of its own, and the process would keep that.
+NO_SECURITY = {"spark.authenticate": "false", "spark.network.crypto.enabled": "false"}
+
+
+def session(master, settings):
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("batch_scoring").master(master)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    # What goes wrong comes back as an exception.
+    spark.sparkContext.setLogLevel("OFF")
+    return spark
+
+
+def sparkling_water_jar():
+    import sparkling_water
+
+    return "file://" + os.path.join(os.path.dirname(sparkling_water.__file__), "sparkling_water_assembly.jar")
+
+
 class Scorer:
     """A Spark session with a model in it."""
 
     def __init__(self, model, master):
         self.path = model["path"]
-        self.mojo = "h2o" in model["flavors"] and "spark" not in model["flavors"]
-        self.native = self.mojo or "spark" in model["flavors"]
+        self.mojo = model["mojo"]
+        self.native = bool(self.mojo) or "spark" in model["flavors"]
         self.columns = [tuple(column) for column in model["columns"]]
         check_types(self.columns)
         self.schema = ", ".join(["%s bigint" % ROW] + ["`%s` %s" % (name.replace("`", "``"), TYPES[kind][0]) for name, kind in self.columns])
-        self.settings = {}
-        if model["sparkling_water"] or self.mojo:
-            import sparkling_water
-
-            jar = os.path.join(os.path.dirname(sparkling_water.__file__), "sparkling_water_assembly.jar")
-            self.settings["spark.jars"] = "file://" + jar
-            if self.mojo:
-                self.mojo = h2o_mojo(self.path, jar)
+        self.settings = {"spark.jars": sparkling_water_jar()} if self.mojo or model["sparkling_water"] else {}
         self.result_type = {"string": "string", "long": "long", "integer": "long", "boolean": "boolean"}.get(model["result_type"], "double")
         self.master = master
         self.expired = threading.Event()
@@ -293,14 +305,7 @@ class Scorer:
         self.window = 2 * self.cores
 
     def session(self, master, **settings):
-        from pyspark.sql import SparkSession
-
-        builder = SparkSession.builder.appName("batch_scoring").master(master)
-        for name, value in dict(self.settings, **settings).items():
-            builder = builder.config(name, value)
-        self.spark = builder.getOrCreate()
-        # What goes wrong comes back as an exception.
-        self.spark.sparkContext.setLogLevel("OFF")
+        self.spark = session(master, dict(self.settings, **settings))
 
     def load(self):
         """A function that adds the column prediction to a frame.
@@ -323,13 +328,11 @@ class Scorer:
             self.session(self.master)
             model = self.read()
         else:
-            # A local session would make up a secret of its own, and the process would keep it.
-            security = spark_security()
-            self.session("local[1]", **dict.fromkeys(security, "false"))
+            self.session("local[1]", **NO_SECURITY)
             model = self.read()
             kept = self.keep_mojos(model)
             self.spark.stop()
-            self.session(self.master, **security)
+            self.session(self.master, **spark_security())
             for path in kept:
                 self.spark.sparkContext.addFile(path)
         return model.transform
@@ -477,37 +480,6 @@ class Scorer:
         return total
 
 
-def h2o_mojo(path, jar):
-    """The model of H2O for Python as a MOJO, which Sparkling Water applies without a server.
-
-    Only H2O can make one. Its server's program does not come with the stack, but Sparkling Water has it inside.
-    """
-    import h2o
-    import mlflow.h2o
-
-    folder = tempfile.mkdtemp()
-    starter = os.path.join(folder, "h2o.jar")
-    manifest = "Class-Path: file://%s" % jar
-    with zipfile.ZipFile(starter, "w") as archive:
-        # A line of a manifest has no more than 72 bytes; the next begins with a blank.
-        lines = [manifest[:70]] + [" " + manifest[at:at + 70] for at in range(70, len(manifest), 70)]
-        archive.writestr("META-INF/MANIFEST.MF", "\n".join(["Manifest-Version: 1.0", "Main-Class: water.H2OApp"] + lines) + "\n")
-    os.environ["H2O_JAR_PATH"] = starter
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # A port of its own: h2o would take any server that answers on its usual one.
-    with contextlib.redirect_stdout(sys.stderr):
-        h2o.init(port=port, ice_root=folder, nthreads=1)
-        try:
-            model = mlflow.h2o.load_model(path)
-            if not model.have_mojo:
-                raise BadInput("H2O cannot export a model of the kind %s as a MOJO, so it cannot be scored here." % model.algo)
-            return model.download_mojo(folder)
-        finally:
-            h2o.cluster().shutdown()
-
-
 def spark_security():
     """Whether Spark's settings ask for a login and encryption."""
     path = os.path.join(os.environ.get("SPARK_CONF_DIR", ""), "spark-defaults.conf")
@@ -515,7 +487,7 @@ def spark_security():
     if os.path.exists(path):
         with open(path, encoding="utf-8") as stream:
             settings = dict(line.split(None, 1) for line in stream if line.startswith("spark."))
-    return {name: settings.get(name, "false").strip() for name in ("spark.authenticate", "spark.network.crypto.enabled")}
+    return {name: settings.get(name, "false").strip() for name in NO_SECURITY}
 
 
 def number_rows(blocks):
@@ -616,6 +588,24 @@ def fetch(name, found, home):
     return wanted
 
 
+def as_mojo(path):
+    """A model of H2O for Python as a MOJO, which Sparkling Water applies without an H2O server. Only H2O itself can make one; it is kept."""
+    kept = path + ".mojo"
+    if not os.path.exists(kept):
+        import mlflow.h2o
+        from pysparkling import H2OContext
+
+        session("local[1]", dict(NO_SECURITY, **{"spark.jars": sparkling_water_jar()}))
+        H2OContext.getOrCreate()
+        found = mlflow.h2o.load_model(path)
+        if not found.have_mojo:
+            raise BadInput("H2O cannot export a model of the kind %s as a MOJO, so it cannot be scored here." % found.algo)
+        partial = tempfile.mkdtemp(dir=os.path.dirname(path), prefix=".mojo-")
+        found.download_mojo(partial)
+        os.rename(partial, kept)
+    return glob.glob(os.path.join(glob.escape(kept), "*"))[0]
+
+
 def describe(path, columns):
     """What a model's files say about it. columns stands in for a signature that is not there."""
     import yaml
@@ -645,7 +635,9 @@ def model(order):
 
     found = resolve(MlflowClient(), order["name"], order["version"])
     path = fetch(order["name"], found, order["home"])
-    yield dict(describe(path, order["columns"]), name=order["name"], version=str(found.version), stage=found.current_stage)
+    described = describe(path, order["columns"])
+    mojo = as_mojo(path) if "h2o" in described["flavors"] and "spark" not in described["flavors"] else ""
+    yield dict(described, mojo=mojo, name=order["name"], version=str(found.version), stage=found.current_stage)
 
 
 def answers(order):
