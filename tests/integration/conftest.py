@@ -40,10 +40,10 @@ class Lab:
     def command(self, *arguments):
         return ["ansible-playbook", *arguments]
 
-    def run(self, playbook, *arguments):
+    def run(self, playbook, *arguments, **environment):
         """Run a playbook of the collection to its end."""
-        return Run(subprocess.run(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env=self.environment, check=False,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return Run(subprocess.run(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env={**self.environment, **environment},
+                                  check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
 
     def start(self, playbook, *arguments, log):
         """Start a playbook in a process group of its own, to be killed."""
@@ -67,7 +67,8 @@ class Lab:
         return sorted(line for line in lines if not re.search(r" /(root/\.ansible|root$|run|tmp|var/tmp|var/log|var/lib/systemd|dev)", line))
 
     def fresh(self):
-        assert self.run("lab_down.yml").returncode == 0
+        down = self.run("lab_down.yml")
+        assert down.returncode == 0, down.output
         up = self.run("lab_up.yml")
         assert up.returncode == 0, up.output
 
