@@ -44,7 +44,7 @@ options:
   path:
     description:
       - File for the model as it was downloaded, or with O(unpack=true) the directory for its content.
-      - The directory that this lies in must exist. A directory with content that this module has not put there is not replaced.
+      - The directory that this lies in must exist, except in check mode. A directory with content that this module has not put there is not replaced.
       - New files have mode 0644 and new directories 0755.
     type: path
     required: true
@@ -247,12 +247,13 @@ def fetch(module, number, path):
 class Place:
     """The path, what is there, and the record of what was put there."""
 
-    def __init__(self, params):
+    def __init__(self, params, directory_may_come=False):
         # Replace what a link leads to, not the link.
         self.path = os.path.realpath(params["path"])
         self.record_path = self.path + ".sparkflows.json"
         self.unpack = params["unpack"]
-        require_directory(self.path, "path")
+        if not directory_may_come or os.path.isdir(os.path.dirname(self.path)):
+            require_directory(self.path, "path")
         try:
             self.record = dict(json.loads(read_bytes(self.record_path) or b"{}"))
         except (ValueError, TypeError):
@@ -364,7 +365,8 @@ def why_download(params, place, source):
 
 def download(module):
     params = checked(module.params)
-    place = Place(params)
+    # In check mode the task that makes the directory has only said that it would.
+    place = Place(params, directory_may_come=module.check_mode)
     record = place.record
     before = describe(record if place.untouched else {}, place.checksum)
     if is_pinned(params, place) and not params["force"]:

@@ -359,6 +359,12 @@ def test_directory_of_somebody_else_is_not_replaced(call, options, tmp_path):
     assert call(module, model_id=12, path=str(tmp_path / "empty"), unpack=True, **login)["changed"]
 
 
+def test_check_mode_does_not_miss_the_directory_that_an_earlier_task_would_have_made(call, options, tmp_path):
+    _server, login = options()
+    result = call(module, model_id=12, path=str(tmp_path / "to come" / "m"), unpack=True, check=True, **login)
+    assert result["changed"] and result["reason"].startswith("there is nothing at") and not os.listdir(tmp_path)
+
+
 def test_link_stays_a_link(call, options, tmp_path):
     _server, login = options()
     (tmp_path / "link").symlink_to("real")
