@@ -3,8 +3,8 @@
 
     register_small_models.py <models as JSON>
 
-Each model is {"name", "versions": [{"answer", "load_seconds", "predict_seconds", "fails"}], "stages": {"1": "Production"}}. Versions that are registered
-already stay. Reads MLFLOW_TRACKING_URI; prints what it has registered, as JSON.
+Each model is {"name", "versions": [{"answer", "load_seconds", "predict_seconds", "fails"}], "stages": {"1": "Production"}}. Versions that are
+registered already stay as they are. Reads MLFLOW_TRACKING_URI; prints what it has registered, as JSON.
 """
 
 import json
@@ -34,8 +34,9 @@ class Small(mlflow.pyfunc.PythonModel):
 def main(models):
     client, added = MlflowClient(), []
     mlflow.set_experiment("small")
-    known = {model.name: [int(version.version) for version in client.search_model_versions("name='%s'" % model.name)]
-             for model in client.search_registered_models()}
+    known = {}
+    for version in client.search_model_versions(""):
+        known.setdefault(version.name, []).append(int(version.version))
     for model in json.loads(models):
         for number, version in enumerate(model["versions"], 1):
             if number in known.get(model["name"], []):

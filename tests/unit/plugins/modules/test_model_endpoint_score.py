@@ -158,7 +158,7 @@ def test_prediction_with_several_values(score, server, reply, tmp_path, predicti
     [
         ({"error_code": "BAD_REQUEST", "message": "Encountered an unexpected error.", "stack_trace": "Traceback\n  File x\nKeyError: 'age'\n"},
          400, ["HTTP 400 for rows 3 to 4", "Encountered an unexpected error: KeyError: 'age'"]),
-        ({"error_code": "BAD_REQUEST", "message": "Failed to enforce schema"}, 400, ["POST /invocations answered HTTP 400", "Failed to enforce schema"]),
+        ({"error_code": "BAD_REQUEST", "message": "Failed to enforce schema"}, 400, ["POST /invocations answered HTTP 400", "enforce schema"]),
         ("Internal Server Error", 500, ["HTTP 500", "Internal Server Error"]),
         ("<html><title>Welcome to nginx!</title></html>", 200, ["web page", "Welcome to nginx!"]),
         ([1.0], 200, ["1 predictions for rows 3 to 4", "[1.0]"]),
