@@ -297,7 +297,9 @@ class Nginx:
         try:
             with open(self.module.params["error_log"], "rb") as file:
                 file.seek(position)
-                return " ".join(line for line in text(file.read()).splitlines() if re.search(r"\[(emerg|alert|crit|error)\]", line))
+                # It tries five times to get a port, and says so five times.
+                said = re.findall(r"\[(?:emerg|alert|crit|error)\] (?:[\d#]+: )?(.+)", text(file.read()))
+                return "; ".join(dict.fromkeys(said))
         except OSError as exc:
             return f"{self.module.params['error_log']}: {exc.strerror}"
 
@@ -328,7 +330,7 @@ def replace(nginx, differing):
     """Prove, write, load; the former files come back if nginx does not take the new ones."""
     # Beside the configuration: the former files are kept by a link, and a link does not leave its file system.
     work = tempfile.mkdtemp(prefix=".nginx-", dir=os.path.dirname(nginx.root))
-    former = []
+    former, ages = [], {}
     try:
         copy = os.path.join(work, "new")
         shutil.copytree(nginx.root, copy, symlinks=True)
@@ -338,6 +340,8 @@ def replace(nginx, differing):
         try:
             for number, entry in enumerate(differing):
                 kept = os.path.join(work, str(number)) if os.path.lexists(entry.path) else None
+                folder = os.path.dirname(entry.path)
+                ages.setdefault(folder, os.stat(folder).st_mtime_ns)
                 if kept:
                     os.link(entry.path, kept)
                 former.append((entry.path, kept))
@@ -349,6 +353,9 @@ def replace(nginx, differing):
                     os.rename(kept, path)
                 elif os.path.lexists(path):
                     os.unlink(path)
+            # All as it was, so the next run finds nothing that is newer than what nginx has loaded.
+            for folder, age in ages.items():
+                os.utime(folder, ns=(age, age))
             raise
     finally:
         shutil.rmtree(work)
