@@ -24,10 +24,13 @@ down: setup ## Remove the demo's lab
 .PHONY: test
 test: lint sanity unit integration molecule ## All of lint, sanity, unit, integration and Molecule
 
+# Each is a playbook of tests/bench, and leaves its figures in reports/bench-<name>.txt.
+BENCHES ?= batch_scoring serving
 .PHONY: bench
-bench: setup ## One million rows through batch scoring beside a plain loop, in a lab of its own
+bench: setup ## One million rows through batch scoring; requests while a served model is replaced (one of them: BENCHES=serving)
 	@export LAB_NAME=bench; trap 'ansible-playbook playbooks/lab_down.yml' EXIT; \
-	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml tests/bench/batch_scoring.yml && cat reports/bench.txt
+	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml $(BENCHES:%=tests/bench/%.yml) \
+	  && cat $(BENCHES:%=reports/bench-%.txt)
 
 .PHONY: lint
 lint: setup ## ansible-lint (production profile), yamllint, ruff
