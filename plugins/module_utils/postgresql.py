@@ -127,7 +127,8 @@ class Connection:
             self.socket = context.wrap_socket(self.socket, server_hostname=self.host)
         except ssl.SSLError as exc:
             reason = getattr(exc, "verify_message", "") or exc.reason or exc
-            raise MlopsError(f"the certificate of {self.host} is not trusted ({reason}): set ca_path, or host to the name that it was made for") from exc
+            raise MlopsError(
+                f"the certificate of {self.host} is not trusted ({reason}): set ca_path, or host to the name that it was made for") from exc
         except OSError as exc:
             raise MlopsError(f"{self.host} ended the connection: {exc.strerror or exc}") from exc
         self.tls = self.socket.version()

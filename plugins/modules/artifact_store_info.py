@@ -115,6 +115,7 @@ errors:
   sample: {write: "AccessDenied: Access Denied."}
 """
 
+import os
 import traceback
 import uuid
 
@@ -122,11 +123,11 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
     import boto3
+    import botocore.exceptions
     from botocore.config import Config
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
-        ConnectionError as ConnectionFailed,
         HTTPClientError,
         NoCredentialsError,
         ParamValidationError,
@@ -158,6 +159,8 @@ class Failed(Exception):
 
 
 def connect(params):
+    if params["ca_path"] and not os.access(params["ca_path"], os.R_OK):
+        raise Failed(f"ca_path is {params['ca_path']}, which is no file that can be read.")
     settings = {"connect_timeout": params["timeout"], "read_timeout": params["timeout"], "retries": {"total_max_attempts": 2},
                 "signature_version": "s3v4"}
     if params["addressing_style"] != "auto":
@@ -209,7 +212,7 @@ class Trial:
             self.permissions["read"], self.errors["read"] = False, "what was read is not what was written"
 
     def run(self, write):
-        listed = self.attempt("list", self.client.list_objects_v2, Prefix=self.key(""), MaxKeys=1)
+        listed = self.attempt("list", self.client.list_objects_v2, Prefix=self.key("") and self.key("") + "/", MaxKeys=1)
         probe = self.key("mlops-probe-" + uuid.uuid4().hex)
         body = probe.encode()
         if write and self.attempt("write", self.client.put_object, Key=probe, Body=body):
@@ -228,7 +231,7 @@ def explain(exc, params):
         return "There are no credentials: set access_key and secret_key."
     if isinstance(exc, ParamValidationError):
         return f"Correct bucket. {exc}"
-    if isinstance(exc, (ConnectionFailed, HTTPClientError)):
+    if isinstance(exc, (botocore.exceptions.ConnectionError, HTTPClientError)):
         return f"It does not answer this host: correct endpoint_url, or open the way to it. {exc}"
     return f"Compare endpoint_url, region and ca_path with what boto3 says: {exc}"
 
