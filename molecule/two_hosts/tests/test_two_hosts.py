@@ -41,7 +41,7 @@ def fixture_report():
 @pytest.fixture(name="url", scope="module")
 def fixture_url(report):
     """The tracking URL that Sparkflows has."""
-    return next(check["evidence"] for check in report if check["name"] == "setting mlops.mlflow.trackingURL").split(" = ")[1]
+    return next(json.loads(check["evidence"].partition(" = ")[2]) for check in report if check["name"] == "setting mlflow_url")
 
 
 @pytest.fixture(name="session")
