@@ -11,7 +11,7 @@ import yaml
 ROOT = pathlib.Path(__file__).parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 # These work on the host itself.
-OTHERS = ("mlops_", "scored_files")
+OTHERS = ("mlops_", "nginx_sites", "scored_files")
 
 
 def load(name):
