@@ -18,8 +18,8 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 UP = "../" * 14
 CONTROL = "http://127.0.0.1:4990"
 
-# Sends rows of requests as they are, with no tidying of paths, and keeps what the answers name for the requests after them in the row. One program for
-# many rows: to start one on a lab host takes longer than to send a request.
+# Sends rows of requests as they are, with no tidying of paths, and keeps what the answers name for the requests after them
+# in the row. One program for many rows: to start one on a lab host takes longer than to send a request.
 CLIENT = r"""
 import base64, http.client, json, ssl, sys, uuid
 from urllib.parse import urlsplit
@@ -114,7 +114,7 @@ def test_login_is_needed_and_a_wrong_one_is_refused(sparkflows, url):
     for credentials in ("sparkflows:wrong", "nobody:wrong", ":"):
         assert ask(sparkflows, url, SEARCH, credentials=credentials)[0][0] == 401
     status, text, _headers = ask(sparkflows, url, SEARCH, user="sparkflows")[0]
-    assert status == 200 and json.loads(text)["experiments"]
+    assert status == 200 and "\"experiments\": [" in text
 
 
 def test_health_needs_no_login_and_says_no_more(sparkflows, url):
@@ -220,7 +220,8 @@ PUBLISHED = {
 }
 # What MLflow must not even store: it would be read with the server's own credentials, or sent to somebody else's host.
 FOREIGN = ["s3://another-bucket/", "ftp://127.0.0.1/", "sftp://127.0.0.1/etc", "hdfs://127.0.0.1/", "dbfs:/etc/", "https://127.0.0.1:8086/",
-           "mlflow-artifacts://evil.example.com/x", "/etc", "FILE:///etc", "file:/etc", "mlflow-artifacts:/x/%2e%2e/y", "runs:/../x", "mlflow-artifacts:/x;/y"]
+           "mlflow-artifacts://evil.example.com/x", "/etc", "FILE:///etc", "file:/etc", "mlflow-artifacts:/x/%2e%2e/y", "runs:/../x",
+           "mlflow-artifacts:/x;/y"]
 PASSWD = "root:x:0:0"
 
 
@@ -229,9 +230,9 @@ def fixture_control(mlflow):
     """MLflow as it comes, with neither proxy nor guard nor sandbox."""
     folder = "/var/tmp/control"
     mlflow.run_expect([0], f"install -d -o mlflow {folder} {folder}/artifacts")
-    mlflow.run_expect([0], f"systemd-run --unit=control --uid=mlflow --working-directory={folder} --setenv=PATH=/opt/mlflow/current/bin:/usr/bin:/bin "
-                           f"/opt/mlflow/current/bin/mlflow server --backend-store-uri sqlite:///{folder}/mlflow.db --serve-artifacts --artifacts-destination {folder}/artifacts "
-                           "--port 4990 --workers 1")
+    mlflow.run_expect([0], f"systemd-run --unit=control --uid=mlflow --working-directory={folder} "
+                           "--setenv=PATH=/opt/mlflow/current/bin:/usr/bin:/bin /opt/mlflow/current/bin/mlflow server --port 4990 --workers 1 "
+                           f"--backend-store-uri sqlite:///{folder}/mlflow.db --serve-artifacts --artifacts-destination {folder}/artifacts")
     mlflow.run_expect([0], "timeout 120 sh -c 'until ss -Hltn sport = :4990 | grep -q .; do sleep 0.5; done'")
     yield CONTROL
     mlflow.run(f"systemctl stop control; rm -r {folder}")
@@ -308,7 +309,8 @@ def test_sandbox_hides_what_mlflow_does_not_need(mlflow):
     def seen(path):
         return mlflow.run(f"runuser -u mlflow -- test -r {root}{path}").rc == 0
 
-    assert [path for path in ("/etc/passwd", "/etc/mlflow", "/etc/nginx", "/etc/fire-mlops", "/proc/self", "/proc/1", "/var/log", "/var/lib/dpkg", "/root", "/srv")
+    hidden = ["/etc/passwd", "/etc/mlflow", "/etc/nginx", "/etc/fire-mlops", "/proc/self", "/proc/1", "/var/log", "/var/lib/dpkg", "/root", "/srv"]
+    assert [path for path in hidden
             if seen(path) and mlflow.run(f"runuser -u mlflow -- ls -A {root}{path}").stdout.strip()] == []
     # Else the line above would prove nothing.
     assert seen("/var/lib/mlflow/artifacts") and seen("/etc/ssl/lab-ca.pem") and seen("/opt/mlflow/current/bin/python")
@@ -348,4 +350,5 @@ def test_no_password_lies_about(mlflow):
         password = login(name).split(":")[1]
         found = mlflow.run(f"grep -rlF {password} /etc/nginx /etc/systemd /var/log /run/systemd").stdout
         assert found == ""
-    assert [mlflow.file(path).mode for path in ("/etc/nginx/mlops/mlflow.key", "/etc/nginx/mlops/mlflow.htpasswd", "/run/nginx-mlflow-logins")] == [0o600, 0o640, 0o700]
+    secrets = {"/etc/nginx/mlops/mlflow.key": 0o600, "/etc/nginx/mlops/mlflow.htpasswd": 0o640, "/run/nginx-mlflow-logins": 0o700}
+    assert {path: mlflow.file(path).mode for path in secrets} == secrets
