@@ -199,7 +199,7 @@ def test_moved_stage_is_replaced_without_a_failed_request(mlflow, address, passw
     before = mlflow.service("mlflow-model@breast-cancer-risk").systemd_properties["MainPID"]
     with Load(f"https://{address}:5002/invocations", ROWS, password) as load:
         mlflow.run_expect([0], "systemctl restart mlflow")
-        mlflow.run_expect([0], f"timeout 60 bash -c 'until (echo > /dev/tcp/{address}/5000) 2>&-; do sleep 0.5; done'")
+        mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
         move_to_production(mlflow, 2)
         code, said = serve(SPARK, STEADY, SLOW)
     assert code == 0, said
