@@ -255,7 +255,8 @@ def test_switch_of_the_mode_leaves_settings_until_they_are_to_be_removed(role, o
 
 def test_what_cannot_be_told_is_not_left_over(role):
     """A release that knows no such setting, or several that could be it, does not stop the other modes."""
-    role = role(names={"fire_mlops_host": None, "ssh_key_path": "x.a"}, extra_properties=[{"name": "x.d", "title": "SSH Key", "value": "mine"}])
+    rival = {"name": "x.d", "title": "SSH Key", "default": "mine"}
+    role = role(names={"fire_mlops_host": None, "ssh_key_path": "x.a"}, extra_properties=[rival])
     for remove in ("false", "true"):
         assert role.run(mlops_deploy_mode="local", mlops_remove_unused=remove) == 0, role.output
         assert "left over" not in role.text and role.server.value("x.d") == "mine"

@@ -100,7 +100,6 @@ def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     assert machine.service("fire-mlops-server").systemd_properties["MainPID"] == process
     machine.run_expect([0], answers)
     assert 'port="8086"' in rules(machine)
-    assert play(*playbooks)[1] == 0
 
     said, changed = play(*playbooks, "-e", "mlops_remove_unused=true")
     assert "stopped and removed now" in said and "It is closed now." in said
