@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import json
 import os
@@ -76,6 +77,19 @@ def test_rows_are_sent_as_pandas_splits_them(served, server):
     scores = answers["scores"][0]
     assert (scores["model"], scores["rows"], scores["different"]) == ("churn", 3, 0)
     assert scores["shown"][1] == {"row": 2, "expected": 0.2, "found": 0.2, "same": True}
+
+
+def test_login_goes_to_the_models_that_have_one(served, server):
+    url, login = served([0.1, 0.2, 0.3]), {"username": "scoring", "password": "canary-4c1f"}
+    answers = ask("score", {"samples": [sample(url, login=True), sample(url, login=False)], "login": login})
+    assert [check["status"] for check in answers["checks"]] == ["passed", "passed"] and "canary" not in json.dumps(answers)
+    headers = [request["headers"].get("Authorization") for request in server.sent("POST")]
+    assert sorted(headers, key=str) == ["Basic c2NvcmluZzpjYW5hcnktNGMxZg==", None]
+
+
+def test_authority_that_is_not_there(score):
+    check, _scores = score.answer(sample("https://127.0.0.1:1", ca_path="/nowhere/ca.pem"))
+    assert check["status"] == "failed" and "No such file" in check["evidence"]
 
 
 @pytest.mark.parametrize(("answer", "expected", "tolerance", "status", "words"), [
@@ -273,11 +287,30 @@ def test_credentials_are_told_by_name_only(mlflow_host):
         mlflow_host.credentials(units, "fire.service", [])
 
 
+def test_store_is_asked_with_the_credentials_of_the_service(mlflow_host, monkeypatch):
+    registry = Registry(location="s3://registry/mlflow/0")
+    for name, module in registry.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("AWS_SECRET_ACCESS_KEY", "OTHER"):
+        monkeypatch.setenv(name, "mine")
+    environment = {"AWS_SECRET_ACCESS_KEY": "canary=x", "OTHER": "its"}
+    with subprocess.Popen(["/bin/cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        process.stdout.read(1)  # it is up
+        evidence, _version = mlflow_host.artifacts(
+            "http://127.0.0.1:5000", {"fire.service": {"MainPID": str(process.pid)}}, "fire.service", ["AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE"])
+    assert "s3://registry/mlflow/0/acceptance-probe-" in evidence and "canary" not in evidence
+    assert (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["OTHER"]) == ("canary=x", "mine")
+    with pytest.raises(mlflow_host.Wrong, match="has no process"):
+        mlflow_host.artifacts("http://127.0.0.1:5000", {}, "fire.service", ["AWS_SECRET_ACCESS_KEY"])
+
+
 class Registry:
     """MLflow's client with a registry and an artifact store in memory."""
 
-    def __init__(self, forgets=False):
-        self.models, self.artifacts, self.forgets, self.calls = {}, {}, forgets, []
+    def __init__(self, forgets=False, location="mlflow-artifacts:/0"):
+        self.models, self.artifacts, self.forgets, self.calls, self.location = {}, {}, forgets, [], location
 
     def modules(self):
         registry = self
@@ -307,7 +340,7 @@ class Registry:
                 return [name for name in registry.models if f"name = '{name}'" == wanted]
 
             def get_experiment(self, number):
-                return types.SimpleNamespace(artifact_location="mlflow-artifacts:/0")
+                return types.SimpleNamespace(artifact_location=registry.location)
 
         class Repository:
             def __init__(self, uri):
@@ -341,7 +374,7 @@ def test_round_trip_leaves_nothing(mlflow_host, monkeypatch, probe, forgets):
     registry = Registry(forgets)
     for name, module in registry.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
-    work = getattr(mlflow_host, probe)
+    work = functools.partial(mlflow_host.artifacts, units={}, unit="", wanted=[]) if probe == "artifacts" else mlflow_host.registry
     if forgets:
         with pytest.raises(mlflow_host.Wrong, match="read back"):
             work("http://127.0.0.1:5000")
