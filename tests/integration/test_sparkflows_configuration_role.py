@@ -213,6 +213,55 @@ def test_mode_local_needs_less(role):
     }
 
 
+NO_S3 = {"mlops_s3_access_key": "", "mlops_s3_secret_key": "", "mlops_s3_endpoint_url": ""}
+NEEDED = {
+    "fire_mlops_server": {"mlops.host": "192.0.2.10", "mlops.port": "8087"},
+    "remote": {"mlops.mlflow.ssh.key.path": "/etc/sparkflows-mlops/ssh/id_mlops"},
+    "local": {},
+}
+
+
+@pytest.mark.parametrize("mode", NEEDED)
+def test_each_mode_gets_what_it_needs_and_no_more(role, mode):
+    role = role()
+    before = role.server.values()
+    assert role.run(mlops_deploy_mode=mode, **NO_S3) == 0, role.output
+    assert "left over" not in role.text
+    login = {name: WRITTEN[name] for name in WRITTEN if name.startswith("mlops.mlflow.")}
+    assert role.server.values() == {**before, **login, "mlops.mlflow.deploy.mode": mode, **NEEDED[mode]}
+    assert role.run(mlops_deploy_mode=mode, **NO_S3) == 0, role.output
+    assert role.changed() == 0
+
+
+@pytest.mark.parametrize("old, new", [("fire_mlops_server", "local"), ("fire_mlops_server", "remote"), ("remote", "fire_mlops_server")])
+def test_switch_of_the_mode_leaves_settings_until_they_are_to_be_removed(role, old, new):
+    role = role()
+    left, value = next(iter(NEEDED[old].items()))
+    assert role.run(mlops_deploy_mode=old, **NO_S3) == 0, role.output
+    assert role.run(mlops_deploy_mode=new, **NO_S3) == 0, role.output
+    assert f"left over from another deploy mode in Sparkflows: {left} = {value}. Nothing in the mode {new} needs it." in role.text
+    assert "Set mlops_remove_unused to true" in role.text
+    assert role.server.value(left) == value and role.server.value("mlops.mlflow.deploy.mode") == new
+
+    before = role.server.values()
+    assert role.run("--check", "--diff", mlops_deploy_mode=new, mlops_remove_unused="true", **NO_S3) == 0, role.output
+    assert role.server.values() == before
+    assert role.run(mlops_deploy_mode=new, mlops_remove_unused="true", **NO_S3) == 0, role.output
+    assert role.server.values() == {**before, left: ""}
+    for remove in ("true", "false"):
+        assert role.run(mlops_deploy_mode=new, mlops_remove_unused=remove, **NO_S3) == 0, role.output
+        assert role.changed() == 0 and "left over" not in role.text
+
+
+def test_what_cannot_be_told_is_not_left_over(role):
+    """A release that knows no such setting, or several that could be it, does not stop the other modes."""
+    rival = {"name": "x.d", "title": "SSH Key", "default": "mine"}
+    role = role(names={"fire_mlops_host": None, "ssh_key_path": "x.a"}, extra_properties=[rival])
+    for remove in ("false", "true"):
+        assert role.run(mlops_deploy_mode="local", mlops_remove_unused=remove) == 0, role.output
+        assert "left over" not in role.text and role.server.value("x.d") == "mine"
+
+
 def test_mode_remote_and_settings_by_exact_key(role):
     role = role()
     before = role.server.values()
@@ -288,7 +337,11 @@ BAD_INPUT = {
     ),
     "half a login": ({}, {"mlops_mlflow_password": ""}, ["mlops_mlflow_username and mlops_mlflow_password"]),
     "half an S3 login": ({}, {"mlops_s3_secret_key": ""}, ["mlops_s3_access_key and mlops_s3_secret_key"]),
-    "remote without a key": ({}, {"mlops_deploy_mode": "remote"}, ["sparkflows_configuration_ssh_key_path"]),
+    "remote without a key": (
+        {},
+        {"mlops_deploy_mode": "remote", "sparkflows_configuration_ssh_key_path": ""},
+        ["sparkflows_configuration_ssh_key_path"],
+    ),
     "truncated answers": ({"truncate_json": True}, {}, ["fire.example"]),
 }
 

@@ -45,7 +45,8 @@ CASES = {
     "no-keys": ("mlflow", "no-keys", {}, [f"accepts no keys from {ME}", "PubkeyAuthentication"]),
     "no-files": ("mlflow", "no-files", {}, ["AuthorizedKeysFile none"]),
     "other-port": ("mlflow", "sshd", {"mlops_ssh_port": "1"}, ["Nothing listens on port 1", "mlops_ssh_port"]),
-    "named": ("mlflow", "sshd", {"mlops_address": "mlflow.example"}, ["'mlflow.example' is neither", "set mlops_address of this host, or mlops_ssh_sources"]),
+    "named": ("mlflow", "sshd", {"mlops_address": "mlflow.example"}, [
+        "'mlflow.example' is neither", "set mlops_address of this host, or mlops_ssh_sources"]),
     "nowhere": ("mlflow", "sshd", {"mlops_ssh_sources": []}, ["mlops_ssh_sources is empty"]),
     "etc": ("mlflow", "sshd", {"mlops_ssh_key_path": "{etc}/id"}, ["would be closed to all but", "mlops_ssh_key_path"]),
     "relative": ("mlflow", "sshd", {"mlops_ssh_key_path": "id"}, ["mlops_ssh_key_path is id", "absolute"]),
@@ -70,7 +71,8 @@ PLAYBOOK = """
       rescue:
         - ansible.builtin.set_fact: {problem: "{{ ansible_failed_result.msg }}"}
     - ansible.builtin.set_fact:
-        found: {problem: "{{ problem }}", peers: "{{ _mlops_ssh_peers }}", file: "{{ _ssh_access_authorized_keys if mlops_deploy_mode == 'remote' else '' }}",
+        found: {problem: "{{ problem }}", peers: "{{ _mlops_ssh_peers }}",
+                file: "{{ _ssh_access_authorized_keys if mlops_deploy_mode == 'remote' else '' }}",
                 command: "{{ _mlops_ssh_command.values() | first }}"}
     - ansible.builtin.copy:
         content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
@@ -166,6 +168,30 @@ def test_mode_fits_the_machines(tmp_path, mode, mlflow, sparkflows, words):
     assert all(word in said for word in words), said[-3000:]
 
 
+FIREWALL = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: sparkflows.mlops.serving_firewall, tasks_from: preflight, public: true}
+    - ansible.builtin.debug: {msg: "openings={{ _serving_firewall_openings | to_json }}="}
+"""
+
+
+@pytest.mark.parametrize(("variables", "openings"), [
+    # Its own address does no harm. A name cannot be in a rule, and the machine reaches itself without one.
+    ({"mlops_address": "192.0.2.1"}, [{"source": "192.0.2.1", "ports": ["5000", "5001-5020"]}]),
+    ({}, []),
+    ({"serving_firewall_serving_sources": ["192.0.2.0/24"]}, [{"source": "192.0.2.0/24", "ports": ["5001-5020"]}]),
+])  # fmt: skip
+def test_firewall_of_one_machine(tmp_path, variables, openings):
+    inventory = {"all": {"children": {"mlflow": {"hosts": {"one": variables}}, "sparkflows": {"hosts": {"one": {}}}}, "vars": {
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mlops_deploy_mode": "local",
+        "serving_firewall_backend": "none"}}}
+    code, said = ansible(tmp_path, inventory, FIREWALL)
+    assert code == 0, said[-3000:]
+    assert json.loads(re.search(r"openings=(.*?)=", said)[1].replace('\\"', '"')) == openings
+
+
 def test_one_end_alone(tmp_path):
     """With a limit to one end there is nobody to exchange keys with."""
     (tmp_path / "sshd").write_text(f"#!/bin/sh\necho '{IN_FORCE}'\n")
@@ -219,7 +245,7 @@ def test_key_is_accepted_from_its_address_only(program, monkeypatch, tmp_path, l
     (0, "", ""),
     (1, "no such command", ""),  # of the program at the other end: the login is what counts
     (255, "u@192.0.2.1: Permission denied (publickey).", "cannot log in to u@192.0.2.1: u@192.0.2.1: Permission denied"),
-    (124, "", "no end after 20 s"),
+    (124, "", "no end (20 s are allowed)"),
 ])  # fmt: skip
 def test_login(program, monkeypatch, code, said, why):
     monkeypatch.setattr(program, "run", lambda *command: (code, said))

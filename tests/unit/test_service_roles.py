@@ -77,6 +77,7 @@ CASES = {
     "fire-path": ("fire_mlops_server", {"fire_mlops_server_health_url_path": "health"}, ["must begin with a slash"]),
     "fire-port": ("fire_mlops_server", {"mlops_fire_mlops_port": "taken"}, [
         "is taken by another program", "mlops_fire_mlops_port", "InfluxDB"]),
+    "fire-other-mode": ("fire_mlops_server", {"mlops_deploy_mode": "local", "fire_mlops_server_path": "", "mlops_fire_mlops_port": "taken"}, []),
     "serving-nothing": ("model_serving", {}, []),
     "serving": ("model_serving", {"model_serving_models": [MODEL, {"name": "old", "state": "absent"}]}, []),
     "serving-twice": ("model_serving", {"model_serving_models": [MODEL, {"name": "b", "stage": "None", "port": 5001}]}, [

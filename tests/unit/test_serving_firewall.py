@@ -18,6 +18,8 @@ from ansible_collections.sparkflows.mlops.plugins.filter import networks as plug
 COLLECTIONS = Path(plugin.__file__).parents[5]
 RULE = 'rule family="{}" source address="{}" port port="{}" protocol="tcp" accept'
 
+REMOTE = {"mlops_deploy_mode": "remote"}
+
 # What the programs say: exit code, standard output, standard error.
 FIREWALLS = {
     "without": ("", 127, "", ""),
@@ -26,6 +28,12 @@ FIREWALLS = {
     "firewalld-new": ("firewall-cmd", 140, "", "Error: INVALID_POLICY: mlops-serving"),
     "ufw-off": ("ufw", 0, "Status: inactive", ""),
     "ufw-on": ("ufw", 0, "Status: active", ""),
+    # With the openings of the deploy mode fire_mlops_server, as each firewall shows them. 8086 is a part of other numbers, too.
+    "firewalld-left": ("firewall-cmd", 0, RULE.format("ipv4", "10.0.0.2", "8086"), ""),
+    "firewalld-not-left": ("firewall-cmd", 0, RULE.format("ipv4", "10.0.0.2", "18086"), ""),
+    "nft-left": ("nft", 0, "    ip saddr 10.0.0.2 tcp dport { 5000, 5001-5020, 8086 } accept", ""),
+    "nft-not-left": ("nft", 0, "    ip saddr 10.0.0.2 tcp dport { 5000, 5001-5020 } accept\n    tcp dport { 5000, 8086 } reject", ""),
+    "ufw-left": ("ufw", 0, "ufw allow from 10.0.0.2 to any port 5000,8086 proto tcp comment 'mlops-serving 10.0.0.2 5000,8086,5001:5020'", ""),
 }
 
 # name: (firewall, variables, words of the problem; none where all is well)
@@ -58,6 +66,15 @@ CASES = {
     "nothing-declared": ("firewalld-new", {
         "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "ansible_facts_listeners": []}, []),
     "unmanaged": ("without", {"serving_firewall_backend": "none"}, []),
+    "remote": ("firewalld-new", REMOTE, []),
+    "left": ("firewalld-left", REMOTE, []),
+    "left-removed": ("firewalld-left", {**REMOTE, "mlops_remove_unused": "true"}, []),
+    "not-left": ("firewalld-not-left", REMOTE, []),
+    "nft-left": ("nft-left", {**REMOTE, "serving_firewall_backend": "nftables"}, []),
+    "nft-not-left": ("nft-not-left", {**REMOTE, "serving_firewall_backend": "nftables"}, []),
+    "ufw-left": ("ufw-left", {**REMOTE, "serving_firewall_backend": "ufw"}, []),
+    "ufw-not-left": ("ufw-left", {**REMOTE, "serving_firewall_backend": "ufw", "mlops_fire_mlops_port": 808}, []),
+    "none-left": ("without", {**REMOTE, "serving_firewall_backend": "none"}, []),
 }
 
 PLAYBOOK = """
@@ -73,7 +90,8 @@ PLAYBOOK = """
     - block:
         - ansible.builtin.include_role: {name: sparkflows.mlops.serving_firewall, tasks_from: preflight, public: true}
         - ansible.builtin.set_fact:
-            found: {problem: "", openings: "{{ _serving_firewall_openings }}", rules: "{{ _serving_firewall_firewalld_rules }}"}
+            found: {problem: "", openings: "{{ _serving_firewall_openings }}", rules: "{{ _serving_firewall_firewalld_rules }}",
+                    left: "{{ _serving_firewall_left }}"}
       rescue:
         - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
     - ansible.builtin.copy:
@@ -92,7 +110,7 @@ def fixture_found(tmp_path_factory):
         (folder / name).mkdir()
         if program:
             script = folder / name / program
-            script.write_text(f"#!/bin/sh\necho '{out}'\necho '{err}' >&2\nexit {code}\n")
+            script.write_text(f"#!/bin/sh\ncat <<'END'\n{out}\nEND\necho '{err}' >&2\nexit {code}\n")
             script.chmod(0o755)
     hosts = {}
     for name, (firewall, variables, _words) in CASES.items():
@@ -126,6 +144,13 @@ def test_openings(found):
         {"source": "0.0.0.0/0", "ports": ["5001-5020"]},
         {"source": "::/0", "ports": ["5001-5020"]},
     ]
+
+
+@pytest.mark.parametrize("name", ["remote", "left", "left-removed", "not-left", "nft-left", "nft-not-left", "ufw-left", "ufw-not-left", "none-left"])
+def test_opening_of_another_deploy_mode_stays_until_it_is_to_be_removed(found, name):
+    stays = name in ("left", "nft-left", "ufw-left")
+    assert found[name]["openings"] == [{"source": "10.0.0.2", "ports": ["5000", *(["8086"] if stays else []), "5001-5020"]}]
+    assert found[name]["left"] == (stays or name == "left-removed")
 
 
 def test_openings_of_declared_models_and_of_what_is_still_served(found):

@@ -153,7 +153,8 @@ def test_switch_to_another_mode_removes_nothing_by_surprise(hosts, addresses):
     assert as_user(hosts["sparkflows1"], command).rc == 0
 
     # A key of somebody else in the same file is none of our business.
-    hosts["mlflow1"].run_expect([0], "ssh-keygen -q -t ed25519 -N '' -C admin -f /root/admin && cat /root/admin.pub >> ~sparkflows/.ssh/authorized_keys")
+    add = "ssh-keygen -q -t ed25519 -N '' -C admin -f /root/admin && cat /root/admin.pub >> ~sparkflows/.ssh/authorized_keys"
+    hosts["mlflow1"].run_expect([0], add)
     copied = "/opt/sparkflows/copy-of-the-key"
     hosts["sparkflows1"].run_expect([0], f"install -o sparkflows -m 600 {KEY} {copied}")
     said, changed = play(*playbooks, *mode, "-e", "mlops_remove_unused=true")

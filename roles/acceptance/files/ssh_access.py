@@ -25,36 +25,37 @@ def key_is_private(user, path):
     """The owner alone reads the key: by its mode, by the way to it, and tried by another account."""
     stat = os.stat(path)
     owner = pwd.getpwuid(stat.st_uid).pw_name
-    evidence = "%s: owner %s, mode %04o" % (path, owner, stat.st_mode & 0o7777)
+    evidence = f"{path}: owner {owner}, mode {stat.st_mode & 0o7777:04o}"
     if owner != user or stat.st_mode & 0o077:
-        raise Wrong("%s, wanted owner %s and nothing for others" % (evidence, user))
+        raise Wrong(f"{evidence}, wanted owner {user} and nothing for others")
     folder = os.path.dirname(path)
     while folder != "/":
         above = os.stat(folder)
         if above.st_uid not in (0, stat.st_uid) or above.st_mode & 0o022 and not above.st_mode & 0o1000:
-            raise Wrong("%s, but others may replace it through %s" % (evidence, folder))
+            raise Wrong(f"{evidence}, but others may replace it through {folder}")
         folder = os.path.dirname(folder)
     for account, may in ((user, True), ("nobody", False)):
         code, said = run("runuser", "-u", account, "--", "test", "-r", path)
         if code not in (0, 1) or (code == 0) != may:
-            raise Wrong("%s, and %s %s it %s" % (evidence, account, "can read" if code == 0 else "cannot read", said))
-    return evidence + ", read by its owner, not by nobody"
+            raise Wrong(f"{evidence}, and {account} {'can' if code == 0 else 'cannot'} read it {said}")
+    return f"{evidence}, read by its owner, not by nobody"
 
 
 def login(user, peer):
-    start = time.monotonic()
+    start, there = time.monotonic(), f"{peer['user']}@{peer['address']}"
     code, said = run("runuser", "-u", user, "--", "timeout", str(peer["timeout"]), *peer["command"])
+    # The client's own code and that of timeout. Any other one comes from the other end, where the login has come to.
     if code in (124, 255):
-        raise Wrong("%s cannot log in to %s@%s: %s" % (user, peer["user"], peer["address"], said or "no end after %s s" % peer["timeout"]))
-    return "%s logged in to %s@%s in %.2f s, its host key known before" % (user, peer["user"], peer["address"], time.monotonic() - start)
+        raise Wrong(f"{user} cannot log in to {there}: {said or 'no end'} ({peer['timeout']} s are allowed)")
+    return f"{user} logged in to {there} in {time.monotonic() - start:.2f} s, its host key known before"
 
 
 def authorized_keys_of(user, peer):
     """The lines of the files that the SSH server says it reads for a login from the peer."""
-    code, said = run("/usr/sbin/sshd", "-T", "-C", "user=%s,host=%s,addr=%s" % (user, peer["address"], peer["address"]))
+    code, said = run("/usr/sbin/sshd", "-T", "-C", f"user={user},host={peer['address']},addr={peer['address']}")
     found = re.search(r"^authorizedkeysfile (.+)$", said, re.M)
     if code or not found:
-        raise Wrong("sshd -T: " + said[-300:])
+        raise Wrong(f"sshd -T: {said[-300:]}")
     account, lines = pwd.getpwnam(user), []
     for pattern in found.group(1).split():
         path = os.path.join(account.pw_dir, pattern.replace("%h", account.pw_dir).replace("%u", user).replace("%%", "%"))
@@ -70,18 +71,18 @@ def comes_from_its_address_only(user, peer):
     known = {line.split()[-2] for _path, line in lines if line.split()[-1] == peer["comment"]}
     own = [(path, line) for path, line in lines if known & set(line.split())]
     if len(own) != 1:
-        raise Wrong("%d keys of %s are authorized for %s, wanted 1" % (len(own), peer["host"], user))
+        raise Wrong(f"{len(own)} keys of {peer['host']} are authorized for {user}, wanted 1")
     path, line = own[0]
     options = line[: re.search(r"(?:^| )\S+ " + re.escape(known.pop()), line).start()]
-    sources = re.findall(r'(?:^|,)from="([^"]*)"', options)
-    if sources != [peer["from"]]:
-        raise Wrong("%s: the key of %s has the options %s, wanted from=\"%s\"" % (path, peer["host"], options or "(none)", peer["from"]))
-    return "%s: the key of %s has the options %s" % (path, peer["host"], options)
+    evidence = f"{path}: the key of {peer['host']} has the options {options or '(none)'}"
+    if re.findall(r'(?:^|,)from="([^"]*)"', options) != [peer["from"]]:
+        raise Wrong(f'{evidence}, wanted from="{peer["from"]}"')
+    return evidence
 
 
 def main():
     asked = json.load(sys.stdin)
-    checks = []
+    user, checks = asked["user"], []
 
     def record(name, work, *arguments):
         status = "failed"
@@ -91,13 +92,13 @@ def main():
         except Wrong as exc:
             evidence = str(exc)
         except Exception as exc:  # whatever it is, it belongs into the report
-            evidence = "%s: %s" % (type(exc).__name__, exc)
+            evidence = f"{type(exc).__name__}: {exc}"
         checks.append({"name": name, "status": status, "evidence": evidence})
 
-    record("SSH key is for %s alone" % asked["user"], key_is_private, asked["user"], asked["key"])
+    record(f"SSH key is for {user} alone", key_is_private, user, asked["key"])
     for peer in asked["peers"]:
-        record("SSH login to " + peer["host"], login, asked["user"], peer)
-        record("SSH key of %s is accepted from its address only" % peer["host"], comes_from_its_address_only, asked["user"], peer)
+        record(f"SSH login to {peer['host']}", login, user, peer)
+        record(f"SSH key of {peer['host']} is accepted from its address only", comes_from_its_address_only, user, peer)
     return {"checks": checks}
 
 

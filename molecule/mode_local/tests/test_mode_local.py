@@ -1,0 +1,116 @@
+"""One machine that carries Sparkflows and MLflow, seen from itself and from outside; and what a switch to this mode leaves."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import testinfra
+
+LAB = os.environ["LAB_NAME"]
+PROJECT = Path(__file__).resolve().parents[3]
+UNIT = "/etc/systemd/system/fire-mlops-server.service"
+PROGRAM, SETTINGS = "/opt/fire-mlops", "/etc/mlflow/fire-mlops-server.env"
+
+
+@pytest.fixture(name="machine", scope="module")
+def fixture_machine():
+    return testinfra.get_host(f"docker://{LAB}-machine1")
+
+
+@pytest.fixture(name="address", scope="module")
+def fixture_address(machine):
+    return machine.interface("eth0").addresses[0]
+
+
+@pytest.fixture(name="report", scope="module")
+def fixture_report():
+    return json.loads((PROJECT / "reports" / "acceptance.json").read_text(encoding="utf-8"))
+
+
+def play(*arguments):
+    """Run playbooks as their user would; gives what was said, in one line, and the number of changes."""
+    inventories = [f"--inventory={PROJECT}/{one}" for one in ("inventories/one_machine", "molecule/mode_local/inventory")]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    done = subprocess.run(["ansible-playbook", *inventories, "--diff", *arguments], cwd=PROJECT, env=environment, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:]
+    return re.sub(r"\s+", " ", done.stdout), int(re.findall(r"^machine1\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.M)[-1])
+
+
+def rules(machine):
+    return machine.check_output("firewall-cmd --policy=mlops-serving --list-rich-rules")
+
+
+def test_both_run_on_the_machine(machine):
+    for name in ("mlflow", "fire"):
+        assert machine.service(name).is_running and machine.service(name).is_enabled
+
+
+def test_there_is_no_fire_mlops_server(machine):
+    assert not machine.file(UNIT).exists and not machine.file(PROGRAM).exists and not machine.file(SETTINGS).exists
+    assert machine.run("ss -Hltn sport = :8086").stdout == ""
+    assert 'port="8086"' not in rules(machine)
+
+
+def test_there_is_no_ssh_access(machine):
+    assert not machine.file("/etc/sparkflows-mlops/ssh").exists
+
+
+def test_sparkflows_reaches_mlflow_and_nobody_else_does(machine, report, address):
+    url = next(check["evidence"] for check in report["checks"] if check["name"] == "setting mlflow_url").split('"')[1]
+    port = int(re.search(r":(\d+)", url.split("//")[1])[1])
+    machine.run_expect([0], f"runuser -u sparkflows -- python3 -c 'import socket; socket.create_connection((\"{address}\", {port}), 5)'")
+    with pytest.raises(OSError):
+        socket.create_connection((address, port), 3)
+
+
+def test_report_says_that_all_is_well(report):
+    assert report["summary"]["failed"] == 0
+    assert {check["host"] for check in report["checks"]} == {"machine1"}
+    names = {check["name"] for check in report["checks"] if check["status"] == "passed"}
+    assert {"service mlflow.service", "MLflow port is open", "registry round trip", "artifact round trip", "setting deploy_mode"} <= names
+    # What the double has by itself for the port of the Fire MLOps server is not ours; see the role's own tests.
+    assert not {"setting fire_mlops_host", "setting fire_mlops_port", "setting ssh_key_path", "service fire-mlops-server.service"} & names
+    assert not [name for name in names if "Fire MLOps" in name]
+    assert 'mlops.mlflow.deploy.mode = "local"' in [check["evidence"] for check in report["checks"]]
+
+
+def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
+    """From fire_mlops_server to local: the service, its opening and its setting stay until they are to be removed."""
+    playbooks = ["playbooks/mlflow.yml", "playbooks/sparkflows.yml", "--tags=serving_firewall,fire_mlops_server,sparkflows_configuration"]
+    play(*playbooks, "-e", "mlops_deploy_mode=fire_mlops_server")
+    answers = f"python3 -c 'import socket; socket.create_connection((\"{address}\", 8086), 5)'"
+    machine.run_expect([0], answers)
+    assert 'port="8086"' in rules(machine)
+    process = machine.service("fire-mlops-server").systemd_properties["MainPID"]
+
+    # Without the variable: only the deploy mode in Sparkflows is another one.
+    said, changed = play(*playbooks)
+    assert changed == 1
+    for words in (
+        "left over from the deploy mode fire_mlops_server: the firewall (firewalld)", "reach port 8086. It stays open.",
+        f"left over from the deploy mode fire_mlops_server: {PROGRAM}, {SETTINGS}, {UNIT}. It is left as it is.",
+        f"left over from another deploy mode in Sparkflows: mlops.host = {address}.", "Set mlops_remove_unused to true",
+    ):  # fmt: skip
+        assert words in said
+    assert machine.service("fire-mlops-server").systemd_properties["MainPID"] == process
+    machine.run_expect([0], answers)
+    assert 'port="8086"' in rules(machine)
+
+    said, changed = play(*playbooks, "-e", "mlops_remove_unused=true")
+    assert "stopped and removed now" in said and "It is closed now." in said
+    # The policy's file and its reload, the service, its files, and the setting.
+    assert changed == 5
+    for path in (PROGRAM, SETTINGS, UNIT):
+        assert not machine.file(path).exists
+    assert machine.run(answers).rc != 0
+    assert 'port="8086"' not in rules(machine) and 'port="5000"' in rules(machine)
+    assert machine.file("/var/lib/fire-mlops-server").exists and machine.user("fire-mlops").exists
+    assert machine.service("mlflow").is_running
+
+    said, changed = play(*playbooks, "-e", "mlops_remove_unused=true")
+    assert changed == 0 and "left over" not in said
