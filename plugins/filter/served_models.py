@@ -131,6 +131,30 @@ def served_model_versions(models, versions):
     return found
 
 
+def served_models_plan(models, found, first, last):
+    """Beside the instance that serves a model now, the one that would replace it: its name and its private port.
+
+    A model has two names for its instances in turn. No name of a model has the character @, so they are nobody else's.
+    """
+    sites = found.get("sites", {})
+    taken = {site["port"] for site in sites.values()} | set(found.get("ports", []))
+    free = (port for port in range(int(first), int(last) + 1) if port not in taken)
+    plan = []
+    for model in models:
+        name, site = model["instance"], sites.get(model["instance"], {})
+        live = site["slot"] if site.get("slot") in found.get("slots", []) else ""
+        plan.append(
+            dict(
+                model,
+                live=live,
+                live_port=site["port"] if live else 0,
+                slot=f"{name}@2" if live == name else name,
+                port_private=next(free, 0),
+            )
+        )
+    return plan
+
+
 class FilterModule:
     """Filters of the collection."""
 
@@ -139,4 +163,5 @@ class FilterModule:
             "served_models": served_models,
             "served_model_problems": served_model_problems,
             "served_model_versions": served_model_versions,
+            "served_models_plan": served_models_plan,
         }

@@ -212,6 +212,11 @@ class FileStore:
 def resolve(questions, offered, taken):
     """Find the key behind each question. Returns ({name: (key, how)}, [problems])."""
     answers, problems, open_questions = {}, [], []
+
+    def doubt(question, reason, offers):
+        if not question["optional"]:
+            problems.append(undecided(question, reason, offers))
+
     for question in questions:
         there = [key for key in question["candidates"] if key in offered]
         if question["key"]:
@@ -220,7 +225,7 @@ def resolve(questions, offered, taken):
             answers[question["name"]] = (there[0], "candidate")
         elif there:
             rivals = {key: offered[key] for key in there}
-            problems.append(undecided(question, "several of its candidate keys exist", rivals))
+            doubt(question, "several of its candidate keys exist", rivals)
         else:
             open_questions.append(question)
     # What already has a meaning cannot be the answer to another question.
@@ -231,9 +236,9 @@ def resolve(questions, offered, taken):
         if len(there) == 1:
             answers[question["name"]] = (there[0], "title")
         elif there:
-            problems.append(undecided(question, "several titles match", {key: free[key] for key in there}))
+            doubt(question, "several titles match", {key: free[key] for key in there})
         else:
-            problems.append(undecided(question, "no candidate key exists and no title matches", near_mlops(free)))
+            doubt(question, "no candidate key exists and no title matches", near_mlops(free))
     return answers, problems
 
 

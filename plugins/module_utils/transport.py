@@ -168,13 +168,13 @@ class HttpClient:
         """Send, and raise unless the answer is a success that is neither a redirect nor a web page."""
         return self.judge(self.send(method, path, json_body, form, query, headers))
 
-    def send(self, method, path, json_body=None, form=None, query=None, headers=None, retries=None, sink=None):
+    def send(self, method, path, json_body=None, form=None, query=None, headers=None, retries=None, sink=None, data=None, repeatable=None):
         """Send and return the answer, whatever it is. Idempotent verbs are tried again where that can help.
 
         A file that comes goes piece by piece to `sink`, a function, and is not part of the answer; see is_file.
+        `data` are bytes as they are, with their Content-Type in `headers`. `repeatable` is for a caller who knows better than the verb.
         """
         headers = dict(self.headers, **(headers or {}))
-        data = None
         if json_body is not None:
             data = json.dumps(json_body).encode()
             headers["Content-Type"] = "application/json"
@@ -183,7 +183,7 @@ class HttpClient:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         target = path + ("?" + urlencode(query) if query else "")
         retries = self.retries if retries is None else retries
-        if method not in IDEMPOTENT:
+        if not (method in IDEMPOTENT if repeatable is None else repeatable):
             retries = 0
         for attempt in range(1, retries + 2):
             answer = self._send_once(method, path, target, data, headers, sink)

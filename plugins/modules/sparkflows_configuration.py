@@ -74,6 +74,12 @@ options:
         description: Whether the value is a secret. Names that contain words such as password are secrets in any case.
         type: bool
         default: false
+      optional:
+        description:
+          - Whether the entry is left out where its key is not there or cannot be told, instead of failing. With an empty
+            value it is left out, too, where O(backend=file) does not list it.
+        type: bool
+        default: false
   backend:
     description:
       - V(api) talks to the server.
@@ -262,6 +268,13 @@ class ConfigurationModule(SparkflowsModule):
         return shown
 
 
+def without(name, key, questions, settings):
+    """Whether the answer to an optional question is about a setting that is not there."""
+    question = next(question for question in questions if question["name"] == name)
+    there = key in settings and (settings[key].value is not None or as_text(question["value"]))
+    return question["optional"] and not there
+
+
 def asks_for_secret(question):
     texts = [question.get(name) for name in ("name", "description", "key", "variable")]
     for name in ("candidates", "title_matches"):
@@ -278,6 +291,7 @@ def configure(module):
     questions = [question for question in params["discover"] if question["value"] is not None]
     wanted = {key: value for key, value in params["settings"].items() if value is not None}
     answers, problems = resolve(questions, accepted, wanted)
+    answers = {name: answer for name, answer in answers.items() if not without(name, answer[0], questions, settings)}
     more_secret = set(params["secret_keys"])
     for question in questions:
         if question["name"] not in answers:
@@ -392,6 +406,7 @@ def main():
                     title_matches=dict(type="list", elements="str", default=[]),
                     variable=dict(type="str"),
                     secret=dict(type="bool", default=False, no_log=False),
+                    optional=dict(type="bool", default=False),
                 ),
             ),
             backend=dict(type="str", choices=["api", "file"], default="api"),

@@ -79,6 +79,19 @@ def test_rows_are_sent_as_pandas_splits_them(served, server):
     assert scores["shown"][1] == {"row": 2, "expected": 0.2, "found": 0.2, "same": True}
 
 
+def test_login_goes_to_the_models_that_have_one(served, server):
+    url, login = served([0.1, 0.2, 0.3]), {"username": "scoring", "password": "canary-4c1f"}
+    answers = ask("score", {"samples": [sample(url, login=True), sample(url, login=False)], "login": login})
+    assert [check["status"] for check in answers["checks"]] == ["passed", "passed"] and "canary" not in json.dumps(answers)
+    headers = [request["headers"].get("Authorization") for request in server.sent("POST")]
+    assert sorted(headers, key=str) == ["Basic c2NvcmluZzpjYW5hcnktNGMxZg==", None]
+
+
+def test_authority_that_is_not_there(score):
+    check, _scores = score.answer(sample("https://127.0.0.1:1", ca_path="/nowhere/ca.pem"))
+    assert check["status"] == "failed" and "No such file" in check["evidence"]
+
+
 @pytest.mark.parametrize(("answer", "expected", "tolerance", "status", "words"), [
     ([0.1, 0.2, 0.3], "prediction\n0.1\n0.2\n0.3\n", 0, "passed", "3 rows over"),
     ([0.1, 0.2, 0.3], "id,prediction,x\n7,0.1,9\n8,0.2,9\n9,0.3,9\n", 0, "passed", "all predictions equal"),

@@ -53,10 +53,19 @@ CASES = {
         "iris v2 and b have the same port, 5001"]),
     "serving-outside": ("model_serving", {"model_serving_models": [dict(MODEL, port=5000)]}, [
         "model_serving_models, iris v2: port must be in the range", "5001 to 5020"]),
+    "serving-private": ("model_serving", {"mlops_serving_private_port_first": 5020}, [
+        "The private serving ports 5020-15060 contain a port that is not theirs", "mlops_serving_private_port_first"]),
+    "serving-private-range": ("model_serving", {"mlops_serving_private_port_last": "15000"}, ["15001-15000", "or are no range"]),
+    "serving-tls": ("model_serving", {"mlops_serving_scheme": "https", "model_serving_models": [MODEL]}, [
+        "mlops_serving_scheme is https, but model_serving_certificate does not say", "provided or ca"]),
+    "serving-login": ("model_serving", {"mlops_serving_username": "scoring", "mlops_serving_password": CANARY}, []),
+    "serving-no-password": ("model_serving", {"mlops_serving_username": "scoring"}, ["model_serving_users: each user needs"]),
+    "serving-odd-user": ("model_serving", {"model_serving_users": [{"name": "a:b", "password": CANARY}]}, ["a name without a colon"]),
     "serving-typo": ("model_serving", {"model_serving_models": [dict(MODEL, verison=1)]}, ["verison"]),
     "serving-port": ("model_serving", {
-        "model_serving_models": [dict(MODEL, port="taken")], "mlops_serving_port_last": 65000,
-        "mlops_serving_port_first": 10000}, ["is taken by another program", "model_serving_models"]),
+        "model_serving_models": [dict(MODEL, port="taken")], "mlops_serving_port_last": 65000, "mlops_serving_port_first": 10000,
+        "mlops_serving_private_port_first": 65001, "mlops_serving_private_port_last": 65060}, [
+        "is taken by another program", "model_serving_models"]),
 }
 
 PLAYBOOK = """

@@ -51,6 +51,12 @@ CASES = {
     "named-hosts": ("firewalld-new", {"mlops_client_sources": None}, [
         "mlops_client_sources: 'fire1' is neither", "The default of mlops_client_sources", "set mlops_address of those hosts"]),
     "everybody": ("firewalld-new", {"serving_firewall_serving_sources": ["0.0.0.0/0", "::/0"]}, []),
+    "declared": ("firewalld-new", {
+        "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "mlops_serving_port_last": "5030",
+        "model_serving_models": [{"name": "a", "version": 1, "port": "5003"}, {"name": "b", "port": 5004, "state": "absent"}],
+        "ansible_facts_listeners": [[5003, "nginx"], [5007, "nginx"], [5008, "other"], [5031, "nginx"]]}, []),
+    "nothing-declared": ("firewalld-new", {
+        "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "ansible_facts_listeners": []}, []),
     "unmanaged": ("without", {"serving_firewall_backend": "none"}, []),
 }
 
@@ -59,6 +65,11 @@ PLAYBOOK = """
   gather_facts: false
   environment: {PATH: "{{ firewall }}:/usr/bin:/bin"}
   tasks:
+    - ansible.builtin.set_fact:
+        mlops_host: "{{ {'listeners': dict(ansible_facts_listeners) | dict2items(key_name='port', value_name='process'),
+                         'distribution': {'id': 'debian', 'version': '13', 'codename': 'trixie', 'id_like': []}} }}"
+        cacheable: true
+      when: ansible_facts_listeners is defined
     - block:
         - ansible.builtin.include_role: {name: sparkflows.mlops.serving_firewall, tasks_from: preflight, public: true}
         - ansible.builtin.set_fact:
@@ -115,6 +126,14 @@ def test_openings(found):
         {"source": "0.0.0.0/0", "ports": ["5001-5020"]},
         {"source": "::/0", "ports": ["5001-5020"]},
     ]
+
+
+def test_openings_of_declared_models_and_of_what_is_still_served(found):
+    assert found["declared"]["openings"] == [
+        {"source": "10.0.0.2", "ports": ["5000", "8086", "5003", "5007"]},
+        {"source": "0.0.0.0/0", "ports": ["5003", "5007"]},
+    ]
+    assert found["nothing-declared"]["openings"] == [{"source": "10.0.0.2", "ports": ["5000", "8086"]}]
 
 
 def test_rules_are_as_firewalld_shows_them(found):

@@ -3,10 +3,12 @@
 Needs nothing but Python. Questions as JSON on standard input, answers on standard output.
 """
 
+import base64
 import csv
 import io
 import json
 import re
+import ssl
 import sys
 import time
 import urllib.error
@@ -37,11 +39,21 @@ def table(text):
     return [str(name) for name in rows[0]], rows[1:]
 
 
-def invoke(url, columns, rows, timeout):
+def opener(sample):
+    """Opens a request as the model's clients do, with their authority and login."""
+    context = ssl.create_default_context(cafile=sample.get("ca_path") or None) if sample["url"].startswith("https:") else None
+    found = urllib.request.build_opener(*([urllib.request.HTTPSHandler(context=context)] if context else []))
+    if sample.get("login"):
+        login = f"{sample['login']['username']}:{sample['login']['password']}".encode()
+        found.addheaders.append(("Authorization", "Basic " + base64.b64encode(login).decode()))
+    return found
+
+
+def invoke(client, url, columns, rows, timeout):
     body = json.dumps({"columns": columns, "data": rows}).encode("utf-8")
     request = urllib.request.Request(url, body, {"Content-Type": "application/json; format=pandas-split"})
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with client.open(request, timeout=timeout) as answer:
             text = answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as exc:
         raise Wrong(f"POST {url}: {exc.code} {exc.read(300).decode('utf-8', 'replace')}") from None
@@ -79,9 +91,9 @@ def score(sample):
     if len(expected) != len(rows):
         raise Wrong(f"{sample['rows_path']} has {len(rows)} rows and {sample['expected_path']} has {len(expected)}")
 
-    url, tolerance, found, start = sample["url"], sample["tolerance"], [], time.monotonic()
+    url, tolerance, found, client, start = sample["url"], sample["tolerance"], [], opener(sample), time.monotonic()
     for first in range(0, len(rows), CHUNK):
-        found += invoke(url, columns, rows[first:first + CHUNK], sample["timeout"])
+        found += invoke(client, url, columns, rows[first:first + CHUNK], sample["timeout"])
     seconds = round(time.monotonic() - start, 2)
 
     different = [i for i, pair in enumerate(zip(expected, found)) if not same(pair[0], pair[1], tolerance)]
@@ -116,7 +128,8 @@ def answer(sample):
 
 
 def main():
-    samples = json.load(sys.stdin)["samples"]
+    questions = json.load(sys.stdin)
+    samples = [dict(sample, login=questions.get("login") if sample.get("login") else None) for sample in questions["samples"]]
     with ThreadPoolExecutor(max_workers=8) as pool:
         answers = list(pool.map(answer, samples))
     return {"checks": [check for check, scores in answers], "scores": [scores for check, scores in answers]}

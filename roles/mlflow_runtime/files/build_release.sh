@@ -40,11 +40,12 @@ rm -rf "$scratch"
 "$release/bin/python" -c "import $imports"
 "$release/bin/gunicorn" --version
 
-# The live release stays for a rollback; what came before it goes. Its mark goes first: half a release must not look like one.
+# The live release stays for a rollback, and so does one that a served model still runs with; what came before goes. Its mark goes first: half a release
+# must not look like one.
 live=$(readlink -f "$link" || true)
 for old in "$releases"/*/; do
   old=${old%/}
-  [ "$old" = "$release" ] || [ "$old" = "$live" ] || { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
+  [ "$old" = "$release" ] || [ "$old" = "$live" ] || grep -qsF "=$old/" /etc/systemd/system/mlflow-model@*.service || { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
 done
 sync -f "$release"
 touch "$release/.complete"

@@ -14,8 +14,10 @@ def main():
     from mlflow.artifacts import download_artifacts
 
     home = os.path.dirname(wanted)
+    # The home is this instance's alone, and what else lies in it is of a version that it does not serve any more.
+    for entry in list(os.scandir(home)):
+        shutil.rmtree(entry.path)
     partial = os.path.join(home, ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     os.mkdir(partial)
     uri = os.environ["SERVED_MODEL_URI"]
     print(f"Fetching {uri} from {os.environ['MLFLOW_TRACKING_URI']}.", flush=True)
@@ -23,10 +25,6 @@ def main():
     # A directory with this name is complete.
     os.rename(files, wanted)
     shutil.rmtree(partial, ignore_errors=True)
-    # The one before stays for the way back.
-    others = [entry.path for entry in os.scandir(home) if entry.path != wanted]
-    for path in sorted(others, key=os.path.getmtime)[:-1]:
-        shutil.rmtree(path)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from ansible_collections.sparkflows.mlops.plugins.filter.served_models import (
     served_model_problems,
     served_model_versions,
     served_models,
+    served_models_plan,
 )
 
 
@@ -123,3 +124,20 @@ def test_a_missing_version_is_named_with_what_there_is(meant, problem):
 def test_an_empty_registry():
     problem = served_model_versions(served_models([{"name": "iris", "version": 1}]), [])[0]["problem"]
     assert problem.endswith("is not registered. Registered are: no models.")
+
+
+def test_plan_names_the_instance_that_serves_and_the_one_that_would_replace_it():
+    models = served_models([{"name": name} for name in ("new", "first", "second", "gone")])
+    sites = {"first": {"slot": "first", "port": 15002}, "second": {"slot": "second@2", "port": 15004}, "gone": {"slot": "gone", "port": 15009}}
+    found = {"slots": ["first", "first@2", "second@2"], "sites": sites, "ports": [22, 15001, 15002]}
+    plan = served_models_plan(models, found, "15001", 15006)
+    assert [(model["live"], model["live_port"], model["slot"], model["port_private"]) for model in plan] == [
+        ("", 0, "new", 15003),
+        ("first", 15002, "first@2", 15005),
+        ("second@2", 15004, "second", 15006),
+        ("", 0, "gone", 0),  # its site names an instance that is not there, and no private port is left
+    ]
+
+
+def test_plan_of_an_empty_host():
+    assert served_models_plan(served_models([{"name": "a"}]), {}, 15001, 15002)[0]["port_private"] == 15001

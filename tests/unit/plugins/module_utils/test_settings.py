@@ -129,7 +129,7 @@ def test_masked(value, secret, shown):
 
 def question(**more):
     return dict(
-        dict(name="q", description=None, key=None, candidates=[], title_matches=[], variable=None, value="v"), **more
+        dict(name="q", description=None, key=None, candidates=[], title_matches=[], variable=None, value="v", optional=False), **more
     )
 
 
@@ -177,6 +177,7 @@ def test_meaning_not_found(asked, reason, listed):
     answers, (problem,) = resolve([asked], OFFERED, ())
     assert not answers and reason in problem and "'The thing'" in problem and "Set role_variable" in problem
     assert all(one in problem for one in listed)
+    assert resolve([dict(asked, optional=True)], OFFERED, ()) == ({}, [])
 
 
 def test_what_has_a_meaning_already_is_no_answer():

@@ -58,6 +58,20 @@ def test_nothing_asked_for_is_nothing_done(call, api):
     assert call(module, **options, discover=[dict(name="q", value=None)])["resolved"] == {}
 
 
+def test_optional_setting(call, api):
+    state, options = api(a="1", b="2", c="")
+    discover = [
+        dict(name="there", value="", key="a", optional=True),
+        dict(name="empty", value="", candidates=["c"], optional=True),
+        dict(name="not there", value="x", key="z", optional=True),
+        dict(name="no answer", value="x", candidates=["y"], title_matches=["nothing"], optional=True),
+        dict(name="two answers", value="x", candidates=["b", "c"], optional=True),
+    ]
+    result = call(module, **options, discover=discover)
+    assert result["changed_keys"] == ["a"] and state == dict(a="", b="2", c="")
+    assert sorted(result["resolved"]) == ["empty", "there"]
+
+
 @pytest.mark.parametrize("value", [[1], {"x": 1}])
 def test_compound_value(call, api, value):
     state, options = api(a="1")
@@ -300,6 +314,14 @@ def test_file_cannot_be_asked_for_meanings(call, conf):
     options["discover"] = [dict(asked, key="mlops.host")]
     assert call(module, **options, extra_keys=["mlops.host"])["changed"]
     assert conf.read_text() == "mlops.host=h\n"
+
+
+def test_file_optional_setting(call, conf):
+    conf.write_text("mlops.port=1\n")
+    discover = [dict(name=key, value="", key=key, optional=True) for key in ("mlops.port", "mlops.region", "nope")]
+    result = call(module, backend="file", path=str(conf), discover=discover)
+    assert result["changed_keys"] == ["mlops.port"] and conf.read_text() == "mlops.port=\n"
+    assert not call(module, backend="file", path=str(conf), discover=discover)["changed"]
 
 
 def test_file_empty_value_is_not_the_same_as_no_line(call, conf):

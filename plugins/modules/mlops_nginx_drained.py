@@ -1,0 +1,171 @@
+#!/usr/bin/python
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mlops_nginx_drained
+short_description: Waits until nginx has answered what it had accepted before its last reload
+version_added: 1.0.0
+description:
+  - After a graceful reload new workers of nginx take the new requests, and the workers before finish what they have
+    begun. What stood behind the configuration before may be stopped only when they have ended.
+  - A worker that is older than the newest change in O(config_dir) works with the configuration before. If there are only
+    such workers nginx has not been reloaded, and the module fails.
+author:
+  - Sparkflows MLOps collection contributors (@sparkflows)
+options:
+  config_dir:
+    description: Directory of the changed files. Its own age counts, too, so that a removed file is noticed.
+    type: path
+    default: /etc/nginx/conf.d
+  ports:
+    description:
+      - Local ports behind the configuration before. When no connection to them has been open for O(quiet) seconds, what
+        still keeps an old worker alive is none of theirs.
+    type: list
+    elements: int
+    default: []
+  quiet:
+    description: See O(ports).
+    type: float
+    default: 10
+  timeout:
+    description: Seconds that old workers are given, the longest that an answer may take.
+    type: float
+    default: 60
+  unit:
+    description: Unit of nginx.
+    type: str
+    default: nginx.service
+attributes:
+  check_mode:
+    description: Can run in check mode and then does nothing.
+    support: full
+  diff_mode:
+    description: Has no difference to show.
+    support: none
+  platform:
+    description: Target operating systems.
+    platforms: linux
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Wait until nobody is served by the instance before
+  sparkflows.mlops.mlops_nginx_drained:
+    ports: [15001]
+    timeout: 300
+"""
+
+RETURN = r"""
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+  sample: 0.4
+remaining:
+  description:
+    - Process ids of old workers that are still at work. They have been given O(timeout) seconds, or are busy with nothing
+      that has to do with O(ports).
+  returned: success
+  type: list
+  elements: int
+  sample: []
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+# The master starts its new workers before it asks the old ones to end; on a machine that is very busy this takes seconds.
+TAKEN_WITHIN = 10
+ESTABLISHED = "01"  # TCP_ESTABLISHED in the kernel's include/net/tcp_states.h
+
+
+def changed_at(folder):
+    """When anything in the folder was changed last, removals included."""
+    if not os.path.isdir(folder):
+        return 0
+    return max(os.stat(path).st_mtime for path in [folder, *(entry.path for entry in os.scandir(folder))])
+
+
+def workers(master):
+    """Process id -> time of the start, of the master's children."""
+    found = {}
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    tick = os.sysconf("SC_CLK_TCK")
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if int(fields[1]) == master and fields[0] != "Z":
+                found[int(name)] = booted + int(fields[19]) / tick
+    return found
+
+
+def connections(ports):
+    """How many connections to these local ports are open."""
+    count = 0
+    for table in ("tcp", "tcp6"):
+        try:
+            with open("/proc/net/" + table, encoding="ascii") as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+        except FileNotFoundError:  # a host without IPv6
+            continue
+        count += sum(row[3] == ESTABLISHED and int(row[1].rsplit(":", 1)[1], 16) in ports for row in rows)
+    return count
+
+
+def drain(module, master):
+    """The old workers that are left in the end."""
+    params, began, changed = module.params, time.monotonic(), changed_at(module.params["config_dir"])
+    quiet_since = None
+    while True:
+        now = time.monotonic()
+        found = workers(master)
+        old = sorted(pid for pid, started in found.items() if started <= changed)
+        if not old:
+            return old
+        if len(old) == len(found):
+            if now - began > TAKEN_WITHIN:
+                module.fail_json(msg=f"nginx has not been reloaded since {params['config_dir']} was changed, so it serves as before the change.")
+        elif now - began > params["timeout"]:
+            return old
+        elif params["ports"]:
+            if connections(params["ports"]):
+                quiet_since = None
+            elif quiet_since is None:
+                quiet_since = now
+            elif now - quiet_since >= params["quiet"]:
+                return old
+        time.sleep(0.1)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "config_dir": {"type": "path", "default": "/etc/nginx/conf.d"},
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "quiet": {"type": "float", "default": 10},
+            "timeout": {"type": "float", "default": 60},
+            "unit": {"type": "str", "default": "nginx.service"},
+        },
+        supports_check_mode=True,
+    )
+    command = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
+    master = 0 if module.check_mode else int(module.run_command(command, check_rc=True)[1].strip() or 0)
+    began = time.monotonic()
+    # Nobody is served by an nginx that does not run.
+    remaining = drain(module, master) if master else []
+    module.exit_json(changed=False, seconds=round(time.monotonic() - began, 1), remaining=remaining)
+
+
+if __name__ == "__main__":
+    main()
