@@ -206,8 +206,8 @@ def test_registered_model_that_does_not_load(way, folder, tmp_path, broken_versi
 
 def test_model_that_does_not_load_in_the_image(folder, tmp_path):
     place = folder("scorer_image", a=text(ROWS[:6]))
-    sh("scorer1", "rm -rf /srv/broken && cp -r /var/lib/sparkflows-scorer/models/breast-cancer-risk /srv/broken && find /srv/broken -name 'part-*' -delete"
-                  " && chmod -R a+rX /srv/broken")
+    sh("scorer1", "rm -rf /srv/broken && cp -r /var/lib/sparkflows-scorer/models/breast-cancer-risk /srv/broken"
+                  " && find /srv/broken -name 'part-*' -delete && chmod -R a+rX /srv/broken")
     code, said = run("scorer_image", tmp_path, **place, scorer_model_path="/srv/broken")
     assert code != 0 and "ended with status 4" in said and "The model does not load" in said, said[-3000:]
     assert names("scorer1", place["score_offline_output"]) == []
