@@ -65,6 +65,26 @@ def port_checks(asked, result):
     return checks, tried
 
 
+def login_checks(logins):
+    """What MLflow answered to several logins. Only an answer of MLflow itself is one: a page of somebody else is not."""
+    why = reason(logins["result"], "results")
+    if why:
+        return [check("logins at MLflow", "failed", why)]
+    checks = []
+    for question, got in zip(logins["asked"], logins["result"]["results"]):
+        status, wanted = got.get("status", -1), question["wanted"]
+        passed = status in wanted and (status != 200 or isinstance((got.get("json") or {}).get("experiments"), list))
+        evidence = f"{logins['url']} answers {status}"
+        if status <= 0:
+            evidence = f"{logins['url']} gives no answer: {got.get('msg', '')}"
+        elif logins["url"].startswith("https:"):
+            evidence += f", certificate verified with {logins['ca'] or 'what the host trusts'}"
+        if not passed:
+            evidence += ", but not as MLflow does" if status in wanted else f", wanted {' or '.join(map(str, wanted))}"
+        checks.append(check(question["name"], "passed" if passed else "failed", evidence))
+    return checks
+
+
 def setting_checks(result):
     """The result is that of sparkflows_configuration in check mode: what it would write is not as it should be."""
     why = reason(result, "settings")
@@ -103,6 +123,8 @@ def host_report(answer):
     if ports["asked"]:
         made, tried = port_checks(ports["asked"], ports["result"])
         checks += made
+    if answer["logins"]["asked"]:
+        checks += login_checks(answer["logins"])
     if settings["asked"]:
         checks += setting_checks(settings["result"])
     return {

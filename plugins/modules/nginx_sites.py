@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nginx_sites
 short_description: Sites of nginx, proven before they go live
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Writes sites and the files that belong to them. nginx itself checks the new whole in a copy of its configuration
     first, so what it refuses never stands where a reboot would find it.
@@ -323,7 +323,8 @@ class Nginx:
         if not running:
             journal = self.module.run_command(["journalctl", "--no-pager", "--output=cat", "--lines=20", f"--unit={self.unit}"])[1]
             said.append(to_text(journal).strip())
-        raise Refused("nginx has not loaded the new configuration: " + ("\n".join(filter(None, said)) or f"nothing new after {params['timeout']} seconds"))
+        why = "\n".join(filter(None, said)) or f"it says nothing for {params['timeout']} seconds"
+        raise Refused(f"nginx has not loaded the new configuration: {why}")
 
 
 def replace(nginx, differing):

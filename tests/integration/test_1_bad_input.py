@@ -22,6 +22,8 @@ BAD_INPUT = {
     "serving port outside the range": (
         '{"model_serving_models": [{"name": "m", "version": 1, "port": 6001}]}',
         ["mlflow1", "model_serving_models, m: port", "5001 to 5020"]),
+    "proxy without a login": ("mlops_mlflow_password=", ["mlflow1", "mlops_mlflow_password is empty", "mlops_mlflow_proxy"]),
+    "proxy without a certificate": ("mlflow_proxy_certificate_method=provided", ["mlflow1", "mlflow_proxy_certificate_path is empty"]),
     "client that is no address": ('{"mlops_client_sources": ["10.0.0.300"]}', ["10.0.0.300", "mlops_client_sources"]),
 }
 

@@ -27,7 +27,7 @@ umask 077; printf %s%s {head} {tail} > /run/canary
 find /etc /opt /var/lib /var/log /usr/local /run/systemd -xdev -type f -perm -o=r -not -name '*.jar' -not -path '/opt/mlflow/releases/*' -print0 \
   | xargs -0 grep -lF -f /run/canary -- || true
 grep -lF -f /run/canary /proc/[0-9]*/cmdline 2>/dev/null || true
-systemctl cat 'mlflow*' 'fire*' 2>/dev/null | grep -F -f /run/canary || true
+systemctl cat 'mlflow*' 'fire*' 'nginx*' 2>/dev/null | grep -F -f /run/canary || true
 journalctl --no-pager | grep -F -f /run/canary || true
 rm /run/canary
 """

@@ -44,6 +44,13 @@ PORTS = [
     {"name": "serving port of churn on mlflow1 is open", "host": "10.0.0.1", "port": 5001, "wanted": "open"},
     {"name": "port 5021 of mlflow1 is closed", "host": "10.0.0.1", "port": 5021, "wanted": "filtered"},
 ]
+LOGINS = {
+    "url": "https://10.0.0.1:5000", "ca": "/etc/ssl/ca.pem",
+    "asked": [{"name": "MLflow wants a login", "login": "none", "wanted": [401]},
+              {"name": "MLflow refuses a wrong password", "login": "wrong", "wanted": [401, 429]},
+              {"name": "MLflow answers Sparkflows", "login": "right", "wanted": [200]}],
+    "result": {"results": [{"status": 401, "msg": "Unauthorized"}, {"status": 429}, {"status": 200, "json": {"experiments": [{}]}}]},
+}
 SETTINGS = {
     "changed": False,
     "settings": {"mlops.port": "8086", "mlops.host": "10.0.0.1", "mlops.aws.s3.secret.key": HIDDEN},
@@ -76,6 +83,7 @@ def fixture_hostvars():
         "programs": {"asked": [{"name": "answers of the MLflow host", "python": "/opt/mlflow/current/bin/python"}],
                      "result": {"results": [ran(MLFLOW)]}},
         "ports": {"asked": [], "result": {"skipped": True}},
+        "logins": {"asked": [], "url": LOGINS["url"], "ca": "", "result": {"skipped": True}},
         "settings": {"asked": False, "result": {}},
     }
     fire = {
@@ -85,6 +93,7 @@ def fixture_hostvars():
         "programs": {"asked": [{"name": "answers of the served models", "python": "/usr/bin/python3"}],
                      "result": {"results": [ran(SCORES)]}},
         "ports": {"asked": PORTS, "result": states("open", "open", "filtered")},
+        "logins": copy.deepcopy(LOGINS),
         "settings": {"asked": True, "result": SETTINGS},
     }
     return {
@@ -106,8 +115,8 @@ def found(report, name):
 
 def test_all_is_well(hostvars):
     report = report_of(hostvars)
-    assert report["summary"] == {"checks": 10, "failed": 0, "passed": 9, "skipped": 1}
-    assert len(report["checks"]) == 10
+    assert report["summary"] == {"checks": 13, "failed": 0, "passed": 12, "skipped": 1}
+    assert len(report["checks"]) == 13
     assert all(list(check) == ["name", "host", "status", "evidence"] for check in report["checks"])
     assert found(report, "MLflow port is open") == ("passed", "10.0.0.1:5000 is open, answered in 0.4 ms")
     assert found(report, "port 5021 of mlflow1 is closed") == ("passed", "10.0.0.1:5021 is filtered (No route to host)")
@@ -152,6 +161,22 @@ def test_port(hostvars, wanted, state, status):
     assert (f"wanted {wanted}" in evidence) == (status == "failed")
 
 
+@pytest.mark.parametrize(("number", "result", "status", "words"), [
+    (0, {"status": 401}, "passed", "answers 401, certificate verified with /etc/ssl/ca.pem"),
+    (0, {"status": 200, "json": {"experiments": []}}, "failed", "answers 200, certificate verified with /etc/ssl/ca.pem, wanted 401"),
+    (1, {"status": 429}, "passed", "answers 429"),
+    (1, {"status": 200, "json": {"experiments": []}}, "failed", "wanted 401 or 429"),
+    (2, {"status": 200, "json": {"experiments": []}}, "passed", "answers 200"),
+    (2, {"status": 200, "content": "<html>Log in"}, "failed", "but not as MLflow does"),
+    (2, {"status": 401}, "failed", "answers 401"),
+    (2, {"status": -1, "msg": "Request failed: certificate verify failed"}, "failed", "gives no answer: Request failed: certificate verify failed"),
+])
+def test_login(hostvars, number, result, status, words):
+    hostvars["fire1"]["__acceptance_answer"]["logins"]["result"]["results"][number] = result
+    got, evidence = found(report_of(hostvars), LOGINS["asked"][number]["name"])
+    assert (got, words in evidence) == (status, True), evidence
+
+
 @pytest.mark.parametrize(("change", "status", "evidence"), [
     ({"changed_keys": ["mlops.port"], "diff": {"before": {"mlops.port": "9999"}}}, "failed",
      'mlops.port = "9999", wanted "8086"'),
@@ -193,6 +218,8 @@ NOT_JSON = {"rc": 0, "stdout": "hello", "stderr": "", "delta": "0:0:1"}
     ("fire1", "ports", UNREACHABLE, "reachable ports", "cannot be reached: Failed to connect"),
     ("fire1", "ports", {}, "reachable ports", "nothing was asked"),
     ("fire1", "ports", {"failed": False, "rc": 1, "module_stderr": "killed"}, "reachable ports", "killed"),
+    ("fire1", "logins", UNREACHABLE, "logins at MLflow", "cannot be reached: Failed to connect"),
+    ("fire1", "logins", {}, "logins at MLflow", "nothing was asked"),
     ("fire1", "settings", MODULE_FAILED, "settings in Sparkflows", "https://fire1:8443 cannot be reached"),
     ("fire1", "settings", {}, "settings in Sparkflows", "nothing was asked"),
     ("fire1", "settings", {"failed": True}, "settings in Sparkflows", "no answer"),
@@ -304,15 +331,15 @@ def test_files_of_a_good_report(hostvars, write, tmp_path):
     (tmp_path / "reports" / "acceptance.json").write_text("x" * 100000)  # the former one is longer
     code, output = write(hostvars)
     assert code == 0, output
-    assert "changed=0" in output and "All 9 checks passed, 1 skipped." in output
+    assert "changed=0" in output and "All 12 checks passed, 1 skipped." in output
     report = json.loads(read(tmp_path, "acceptance.json"))
     assert set(report) == {"summary", "checks"}
     assert report["checks"] == report_of(hostvars)["checks"]
 
     root = ElementTree.fromstring(read(tmp_path, "acceptance.xml"))
-    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("10", "0", "1")
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("13", "0", "1")
     assert [suite.get("name") for suite in root] == ["fire1", "mlflow1"]
-    assert len(root.findall(".//testcase")) == 10
+    assert len(root.findall(".//testcase")) == 13
     assert len(root.findall(".//skipped")) == 1
 
     words = " ".join(Page(read(tmp_path, "acceptance.html")).words)
@@ -330,7 +357,7 @@ def test_files_of_a_bad_report(hostvars, write, tmp_path):
         "results": [{"rc": 1, "stdout": "", "stderr": evil, "delta": "0:0:1"}]}
     code, output = write(hostvars)
     assert code == 2, output
-    assert "1 of 8 checks failed." in output
+    assert "1 of 11 checks failed." in output
     assert "mlflow1: answers of the MLflow host: <script>" in output
     told = "<script>alert('x')</script> & \"]]>\" [31m \u00e9"
     assert json.loads(read(tmp_path, "acceptance.json"))["checks"][-1]["evidence"] == told
@@ -338,4 +365,4 @@ def test_files_of_a_bad_report(hostvars, write, tmp_path):
     assert [failure.get("message") for failure in root.findall(".//failure")] == [told]
     page = Page(read(tmp_path, "acceptance.html"))
     assert told in "".join(page.words)
-    assert "1 of 8 checks failed" in "".join(page.words)
+    assert "1 of 11 checks failed" in "".join(page.words)

@@ -18,6 +18,7 @@ from ansible_collections.sparkflows.mlops.plugins.filter import served_models as
 
 COLLECTIONS = Path(plugin.__file__).parents[5]
 CANARY = "canary-4c1f"
+USER = {"name": "sparkflows", "password": CANARY}
 MODEL = {"name": "iris v2", "version": 3, "port": "5001"}
 
 # name: (role, variables, words of the problem; none where all is well)
@@ -33,6 +34,35 @@ CASES = {
     "server-full": ("mlflow_server", {"mlflow_server_minimum_free_mb": 10 ** 12}, [
         "not enough room", "mlflow_server_minimum_free_mb", "mlops_data_dir"]),
     "server-port": ("mlflow_server", {"mlops_mlflow_port": "taken"}, ["is taken by another program", "mlops_mlflow_port"]),
+    "server-outside": ("mlflow_server", {"mlops_mlflow_bind_address": "10.0.0.1"}, [
+        "behind the proxy MLflow listens on loopback", "mlops_mlflow_proxy"]),
+    "server-no-proxy": ("mlflow_server", {"mlops_mlflow_bind_address": "10.0.0.1", "mlops_mlflow_proxy": "false"}, []),
+    "server-roots": ("mlflow_server", {"mlflow_server_artifact_roots": ["s3://b/x", "/srv/a", "relative"]}, [
+        "relative in mlflow_server_artifact_roots"]),
+    "server-path": ("mlflow_server", {"mlops_mlflow_path": "mlflow/"}, ["mlops_mlflow_path is mlflow/", "begin with a slash"]),
+    "proxy": ("mlflow_proxy", {}, []),
+    "proxy-strings": ("mlflow_proxy", {"mlflow_proxy_timeout": "60", "mlflow_proxy_artifact_max_size": "100"}, []),
+    "proxy-none": ("mlflow_proxy", {"mlops_mlflow_proxy": "false", "mlops_mlflow_username": "", "mlflow_proxy_key_path": ""}, []),
+    "proxy-no-login": ("mlflow_proxy", {"mlops_mlflow_username": "", "mlops_mlflow_password": ""}, [
+        "mlops_mlflow_username is empty", "mlops_mlflow_password is empty", "mlops_mlflow_proxy to false"]),
+    "proxy-users": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "dana", "password": "x", "access": "read"}]}, []),
+    "proxy-other-users": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, password=CANARY + "2")]}, [
+        "mlflow_proxy_users lacks the login that Sparkflows is given", "mlops_mlflow_password"]),
+    "proxy-reader": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="read")]}, ["mlflow_proxy_users lacks the login"]),
+    "proxy-names": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "a:b", "password": "x"}, {"name": "c", "password": ""}]}, [
+        "a:b is no name of a user", "the password of c is empty"]),
+    "proxy-twice": ("mlflow_proxy", {"mlflow_proxy_users": [USER, USER]}, ["has a user twice"]),
+    "proxy-access": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="admin")]}, ["access", "admin", "write, read"]),
+    "proxy-certificate": ("mlflow_proxy", {"mlflow_proxy_certificate_path": "", "mlflow_proxy_key_path": "/nowhere.key"}, [
+        "mlflow_proxy_certificate_path is empty", "mlflow_proxy_key_path is /nowhere.key, which is no file"]),
+    "proxy-authority": ("mlflow_proxy", {"mlflow_proxy_certificate_method": "ca"}, [
+        "mlflow_proxy_ca_path is empty", "mlflow_proxy_ca_key_path is empty"]),
+    "proxy-address": ("mlflow_proxy", {"mlflow_proxy_listen_address": "mlflow1"}, ["mlflow_proxy_listen_address is mlflow1", "no IP address"]),
+    "proxy-everywhere": ("mlflow_proxy", {"mlflow_proxy_listen_address": "0.0.0.0"}, ["mlflow_proxy_listen_address is 0.0.0.0"]),
+    "proxy-numbers": ("mlflow_proxy", {"mlflow_proxy_timeout": 0, "mlflow_proxy_logins_burst": -1}, [
+        "mlflow_proxy_timeout must be 1 or more", "mlflow_proxy_logins_burst must be 0 or more"]),
+    "proxy-port": ("mlflow_proxy", {"mlops_mlflow_port": "taken", "mlflow_proxy_listen_address": "127.0.0.3"}, [
+        "is taken by another program", "mlops_mlflow_port"]),
     "fire": ("fire_mlops_server", {}, []),
     "fire-nothing": ("fire_mlops_server", {"fire_mlops_server_path": ""}, [
         "nothing to install the Fire MLOps server from", "fire_mlops_server_url"]),
@@ -91,7 +121,7 @@ def fixture_found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("services")
     (folder / "fire.jar").write_text("x")
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = taken.getsockname()[1]
         hosts = {name: dict(variables, role=role) for name, (role, variables, _words) in CASES.items()}
@@ -100,6 +130,11 @@ def fixture_found(tmp_path_factory):
             "ansible_python_interpreter": sys.executable,
             "mlops_address": "127.0.0.1",
             "mlops_s3_secret_key": CANARY,
+            "mlops_mlflow_username": "sparkflows",
+            "mlops_mlflow_password": CANARY,
+            "mlflow_proxy_listen_address": "192.0.2.1",
+            "mlflow_proxy_certificate_path": str(folder / "fire.jar"),
+            "mlflow_proxy_key_path": str(folder / "fire.jar"),
             "mlops_data_dir": str(folder),
             "mlops_user": "nobody-else",
             "fire_mlops_server_version": "1.0",

@@ -10,6 +10,7 @@ import testinfra
 
 LAB = os.environ["LAB_NAME"]
 PROJECT = Path(__file__).resolve().parents[3]
+LAB_DIR = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab")) / LAB
 SERVICES = ["mlflow", "fire-mlops-server", "mlflow-model@breast-cancer-risk"]
 
 
@@ -104,7 +105,7 @@ def test_model_scores_over_rest_from_the_sparkflows_host(sparkflows, address):
     columns = [column for column in data[0] if column != "malignant"]
     body = json.dumps({"columns": columns, "data": [[float(row[column]) for column in columns] for row in data]})
     expected = [float(row["prediction"]) for row in csv.DictReader(
-        (PROJECT / f".cache/lab/{LAB}/breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
+        (LAB_DIR / "breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
     program = ("import sys, urllib.request\n"
                f"request = urllib.request.Request('http://{address}:5001/invocations', sys.argv[1].encode(),\n"
                "                                 {'Content-Type': 'application/json'})\n"

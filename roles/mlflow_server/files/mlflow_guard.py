@@ -47,7 +47,7 @@ def post_worker_init(_worker):
     known = roots()
 
     def stop(what, why):
-        answer = jsonify(error_code="INVALID_PARAMETER_VALUE", message="{} is refused: {}.".format(what, why))
+        answer = jsonify(error_code="INVALID_PARAMETER_VALUE", message=f"{what} is refused: {why}.")
         abort(make_response(answer, 400))
 
     def check(what, uri, references=False):

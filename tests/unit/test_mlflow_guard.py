@@ -1,0 +1,50 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which locations MLflow's guard takes. That MLflow asks it is proven in the lab, with MLflow itself."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "roles/mlflow_server/files/mlflow_guard.py"
+spec = importlib.util.spec_from_file_location("mlflow_guard", PROGRAM)
+guard = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(guard)
+
+ROOTS = ["/var/lib/mlflow/artifacts", "s3://models/mlflow/"]
+
+
+@pytest.mark.parametrize("uri", [
+    "mlflow-artifacts:/0", "mlflow-artifacts:/0/4f/artifacts/a model", "mlflow-artifacts:/0/4f/artifacts/v..1/..x/x..", "/var/lib/mlflow/artifacts",
+    "/var/lib/mlflow/artifacts/0", "s3://models/mlflow", "s3://models/mlflow/0/a b/\u00e4",
+])
+def test_plain_locations_below_a_root_are_taken(uri):
+    assert guard.refused(uri, ROOTS) == ""
+
+
+@pytest.mark.parametrize("uri", [
+    "/etc", "/etc/", "file:///etc", "file:/var/lib/mlflow/artifacts/0", "FILE:///etc", "//proc/self/root", "etc", ".", "",
+    "/var/lib/mlflow/artifacts-of-others", "/var/lib/mlflow/artifacts/../db", "/var/lib/mlflow", "s3://models/mlflow-2", "s3://models", "s3://others/x",
+    "S3://models/mlflow/0", "http://127.0.0.1/", "https://x/api/2.0/mlflow-artifacts/artifacts/0", "ftp://x/", "dbfs:/x", "hdfs://x/",
+    "http:///#/../../etc/", "http:///?/../../etc/", "mlflow-artifacts:/x#/..", "mlflow-artifacts:/x?/..", "mlflow-artifacts:/x/%2e%2e/y",
+    "mlflow-artifacts:/x\\..\\y", "mlflow-artifacts:/../x", "mlflow-artifacts:/x/..", "mlflow-artifacts:/x;/y",
+    "mlflow-artifacts:/x\n/y", "mlflow-artifacts:/x\0",
+    "mlflow-artifacts://evil.example.com/x", "mlflow-artifacts:///x", "mlflow-artifacts:x", " mlflow-artifacts:/x", "runs:/4f/model", "models:/a/1",
+])
+def test_others_are_refused(uri):
+    assert guard.refused(uri, ROOTS)
+
+
+def test_references_are_sources_only():
+    assert guard.refused("runs:/4f/model", ROOTS, references=True) == guard.refused("models:/a/1", ROOTS, references=True) == ""
+    assert guard.refused("runs:/../x", ROOTS, references=True) and guard.refused("runs://evil/x", ROOTS, references=True)
+
+
+@pytest.mark.parametrize(("path", "odd"), [
+    ("a/b c/x..y", False), ("..a", False), ("", False), ("a/../b", True), ("..", True), ("a%2e", True), ("a\\b", True), ("a#b", True), ("a?b", True)])
+def test_paths_of_artifacts(path, odd):
+    assert guard.odd(path) == odd
