@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Steady requests against a served model: so many a second, each with a connection of its own, whatever becomes of those before.
+No more than 32 wait for their answer at a time; where they do, the next one is sent when one of them has it.
 
     steady_requests.py <url> <body> <seconds> <requests a second> [<file that ends it>]
 
@@ -52,13 +53,15 @@ def send(url, context, body, out, lock):
 
 def main(url, body, seconds, rate, end=""):
     context = ssl.create_default_context(cafile=os.environ.get("SERVING_CA") or None) if url.startswith("https:") else None
-    lock, began = threading.Lock(), time.monotonic()
+    lock, waiting, began = threading.Lock(), threading.Semaphore(THREADS), time.monotonic()
+    due = began
     with ThreadPoolExecutor(THREADS) as pool:
-        for number in range(int(float(seconds) * float(rate))):
-            time.sleep(max(0, began + number / float(rate) - time.monotonic()))
-            if end and os.path.exists(end):
-                break
-            pool.submit(send, url, context, body, sys.stdout, lock)
+        while due < began + float(seconds) and not (end and os.path.exists(end)):
+            time.sleep(max(0, due - time.monotonic()))
+            waiting.acquire()
+            pool.submit(send, url, context, body, sys.stdout, lock).add_done_callback(lambda _future: waiting.release())
+            # What could not be sent in time is not made up for: that would be a burst.
+            due = max(due + 1 / float(rate), time.monotonic())
     sys.stdout.flush()
 
 
