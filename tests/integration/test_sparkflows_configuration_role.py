@@ -18,7 +18,7 @@ CANARIES = {
     "mlops_s3_secret_key": "canary/s3+secret=key-51c3",
 }
 WRITTEN = {
-    "mlops.mlflow.trackingURL": "http://192.0.2.10:5000",
+    "mlops.mlflow.trackingURL": "https://192.0.2.10:5000",
     "mlops.mlflow.deploy.mode": "fire_mlops_server",
     "mlops.mlflow.login.username": "sparkflows",
     "mlops.mlflow.login.password": CANARIES["mlops_mlflow_password"],
