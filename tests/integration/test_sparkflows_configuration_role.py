@@ -233,7 +233,7 @@ def test_each_mode_gets_what_it_needs_and_no_more(role, mode):
     assert role.changed() == 0
 
 
-@pytest.mark.parametrize("old, new", [("fire_mlops_server", "local"), ("fire_mlops_server", "remote"), ("remote", "fire_mlops_server")])
+@pytest.mark.parametrize("old, new", [("fire_mlops_server", "local"), ("remote", "fire_mlops_server")])
 def test_switch_of_the_mode_leaves_settings_until_they_are_to_be_removed(role, old, new):
     role = role()
     left, value = next(iter(NEEDED[old].items()))
