@@ -15,25 +15,26 @@ done
 exec 9> "$releases/.lock"
 flock --timeout 1800 9 || { echo "another build has been running for half an hour: see which process holds $releases/.lock" >&2; exit 1; }
 [ ! -e "$release/.complete" ] || exit 0
-# On the same file system as the release, so that files are linked, not copied.
-cache=$releases/.cache
-rm -rf "$release" "$cache"
-mkdir "$cache"
+# Unless a cache is kept: one on the same file system as the release, so that files are linked, not copied.
+scratch=$releases/.cache
+rm -rf "$release" "$scratch"
+mkdir "$scratch"
+export UV_CACHE_DIR=${UV_CACHE_DIR:-$scratch} PIP_CACHE_DIR=${PIP_CACHE_DIR:-$scratch}
 
 "$python" -m venv "$release"
 case $installer in
   uv)
     # What is built from source is packed and unpacked again at once: compressing it takes longer than all the rest of the building.
-    printf '[bdist_wheel]\ncompression = stored\n' > "$cache/build.cfg"
+    printf '[bdist_wheel]\ncompression = stored\n' > "$scratch/build.cfg"
     # All indexes are equal, as they are for pip; the hashes say what may come from them.
-    DIST_EXTRA_CONFIG=$cache/build.cfg "$recipes/uv" --no-config --cache-dir "$cache" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
+    DIST_EXTRA_CONFIG=$scratch/build.cfg "$recipes/uv" --no-config pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
       --index-strategy unsafe-best-match --build-constraints "$recipe/build-constraints.txt" --requirement "$recipe/requirements.txt"
     rm -f "$release/.lock" ;;
   pip)
     # The setuptools that came with the venv is old enough to build what comes as source.
-    "$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes --requirement "$recipe/requirements.txt" ;;
+    "$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$recipe/requirements.txt" ;;
 esac
-rm -rf "$cache"
+rm -rf "$scratch"
 
 "$release/bin/python" -m pip --disable-pip-version-check check
 "$release/bin/python" -c "import $imports"
