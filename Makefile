@@ -21,8 +21,13 @@ demo: setup ## Fresh machine to a scored model, in a lab on this computer that s
 down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
+# Two of the runs in the lab at a time: most of their time is waiting. The long ones come first.
+SCENARIOS := offline_scoring default
+IN_LAB := integration $(SCENARIOS:%=molecule-%)
 .PHONY: test
-test: lint sanity unit integration molecule ## All of lint, sanity, unit, integration and Molecule
+test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
+	@ansible-playbook playbooks/lab_up.yml --tags shared
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(IN_LAB)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench-<name>.txt.
 BENCHES ?= batch_scoring serving
@@ -48,17 +53,14 @@ unit: setup ## Unit tests
 
 .PHONY: integration
 integration: setup ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
-	pytest tests/integration --ignore=tests/integration/test_scorer_role.py
-
-# Six machines and a Docker engine inside one of them: not part of `make test` yet.
-.PHONY: scoring
-scoring: setup ## Offline scoring in a lab of its own
-	pytest tests/integration/test_scorer_role.py
-	molecule test --scenario-name offline_scoring --report
+	pytest tests/integration
 
 .PHONY: molecule
-molecule: setup ## Molecule scenarios in the lab
-	molecule test --scenario-name default --report
+molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make molecule-default
+
+.PHONY: $(SCENARIOS:%=molecule-%)
+$(SCENARIOS:%=molecule-%): molecule-%: setup
+	molecule test --scenario-name $* --report
 
 .PHONY: setup
 setup: $(TOOLS) $(COLLECTION)
