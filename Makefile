@@ -22,7 +22,7 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 # Two of the runs in the lab at a time: most of their time is waiting. The long ones come first.
-SCENARIOS := offline_scoring default
+SCENARIOS := offline_scoring serving default
 IN_LAB := integration $(SCENARIOS:%=molecule-%)
 .PHONY: test
 test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
