@@ -19,7 +19,7 @@ VARIABLES = yaml.safe_load((PROJECT / "molecule/serving/inventory/group_vars/all
 INVENTORIES = ["-i", "inventories/lab", "-i", "molecule/serving/inventory"]
 CA = "/etc/ssl/lab-ca.pem"
 SPARK, STEADY, SLOW = (
-    {"name": "breast-cancer-risk", "version": 1, "port": 5001, "memory_max": "2G"},
+    {"name": "breast-cancer-risk", "version": 1, "port": 5001, "timeout": 900, "memory_max": "2G"},
     {"name": "steady", "stage": "Production", "port": 5002, "timeout": 120, "sample": VARIABLES["serving_sample"]},
     {"name": "slow loader", "version": 1, "port": 5003, "sample": VARIABLES["serving_sample"]},
 )
