@@ -26,7 +26,6 @@ SCENARIOS := offline_scoring serving default
 IN_LAB := integration $(SCENARIOS:%=molecule-%)
 .PHONY: test
 test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
-	@ansible-playbook playbooks/lab_up.yml --tags shared
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(IN_LAB)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench-<name>.txt.
@@ -51,15 +50,20 @@ sanity: setup ## ansible-test sanity on the built and installed collection
 unit: setup ## Unit tests
 	pytest tests/unit
 
+# Once, before labs are made side by side.
+.PHONY: lab
+lab: setup ## What all labs share: Docker engine, image, artifacts
+	@ansible-playbook playbooks/lab_up.yml --tags shared
+
 .PHONY: integration
-integration: setup ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
+integration: lab ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
 	pytest tests/integration
 
 .PHONY: molecule
 molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make molecule-default
 
 .PHONY: $(SCENARIOS:%=molecule-%)
-$(SCENARIOS:%=molecule-%): molecule-%: setup
+$(SCENARIOS:%=molecule-%): molecule-%: lab
 	molecule test --scenario-name $* --report
 
 .PHONY: setup
