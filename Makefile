@@ -21,8 +21,8 @@ demo: setup ## Fresh machine to a scored model, in a lab on this computer that s
 down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
-# Two of the runs in the lab at a time: most of their time is waiting. The long ones come first.
 SCENARIOS := offline_scoring serving stores two_hosts default mode_remote mode_local
+# Two of the runs in the lab at a time: most of their time is waiting. The long ones come first.
 IN_LAB := integration $(SCENARIOS:%=molecule-%)
 .PHONY: test
 test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
