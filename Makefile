@@ -15,7 +15,7 @@ help: ## List what can be made
 .PHONY: demo
 demo: setup ## Fresh machine to a scored model, in a lab on this computer that stays up (again: changes nothing)
 	@ansible-playbook playbooks/lab_up.yml playbooks/demo.yml
-	@cat reports/summary.txt
+	@cat reports/demo/summary.txt
 
 .PHONY: down
 down: setup ## Remove the demo's lab
@@ -28,13 +28,13 @@ IN_LAB := integration $(SCENARIOS:%=molecule-%)
 test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(IN_LAB)
 
-# Each is a playbook of tests/bench, and leaves its figures in reports/bench-<name>.txt.
+# Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving
 .PHONY: bench
 bench: setup ## One million rows through batch scoring; requests while a served model is replaced (one of them: BENCHES=serving)
 	@export LAB_NAME=bench; trap 'ansible-playbook playbooks/lab_down.yml' EXIT; \
 	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml $(BENCHES:%=tests/bench/%.yml) \
-	  && cat $(BENCHES:%=reports/bench-%.txt)
+	  && cat $(BENCHES:%=reports/bench/%.txt)
 
 .PHONY: lint
 lint: setup ## ansible-lint (production profile), yamllint, ruff

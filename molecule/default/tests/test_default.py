@@ -31,7 +31,7 @@ def fixture_address(mlflow):
 
 @pytest.fixture(name="report", scope="module")
 def fixture_report():
-    return json.loads((PROJECT / "reports" / "acceptance.json").read_text(encoding="utf-8"))
+    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -123,7 +123,7 @@ def test_report_says_that_all_is_well(report):
 def test_junit_report_agrees(report):
     from xml.etree import ElementTree
 
-    root = ElementTree.parse(PROJECT / "reports" / "acceptance.xml").getroot()
+    root = ElementTree.parse(PROJECT / "reports" / LAB / "acceptance.xml").getroot()
     assert len(root.findall(".//testcase")) == report["summary"]["checks"]
     assert not root.findall(".//failure")
 

@@ -28,7 +28,7 @@ def fixture_address(machine):
 
 @pytest.fixture(name="report", scope="module")
 def fixture_report():
-    return json.loads((PROJECT / "reports" / "acceptance.json").read_text(encoding="utf-8"))
+    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
 
 
 def play(*arguments):

@@ -28,7 +28,7 @@ def fixture_addresses(hosts):
 
 @pytest.fixture(name="report", scope="module")
 def fixture_report():
-    return json.loads((PROJECT / "reports" / "acceptance.json").read_text(encoding="utf-8"))
+    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
 
 
 def as_user(host, command):
@@ -109,7 +109,7 @@ def test_private_keys_stay_where_they_were_made(hosts):
     keys = {host.check_output("sha256sum < %s", KEY) for host in hosts.values()}
     assert len(keys) == 2
     # Not on the controller: neither in the lab's folder nor in what Ansible keeps.
-    for folder in (PROJECT / ".cache" / "lab" / LAB, PROJECT / "reports"):
+    for folder in (PROJECT / ".cache" / "lab" / LAB, PROJECT / "reports" / LAB):
         for path in folder.rglob("*") if folder.is_dir() else []:
             assert not path.is_file() or b"OPENSSH PRIVATE KEY" not in path.read_bytes(), path
 

@@ -37,7 +37,7 @@ def fixture_store():
 
 @pytest.fixture(name="report", scope="module")
 def fixture_report():
-    checks = json.loads((PROJECT / "reports" / "acceptance.json").read_text(encoding="utf-8"))
+    checks = json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
     assert checks["summary"]["failed"] == 0
     return {check["name"]: check["evidence"] for check in checks["checks"]}
 

@@ -33,7 +33,7 @@ def fixture_store():
 
 @pytest.fixture(name="report", scope="module")
 def fixture_report():
-    report = json.loads((PROJECT / "reports" / "acceptance.json").read_text(encoding="utf-8"))
+    report = json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
     assert report["summary"]["failed"] == 0
     return report["checks"]
 
