@@ -168,17 +168,22 @@ def test_what_cannot_score_leaves_nothing(way, variables, why, folder, tmp_path)
     assert names(WAYS[way][0], place["score_offline_output"]) == []
 
 
-# The model's files less its numbers, registered as one more version, as a run that was interrupted would leave it.
-BROKEN_VERSION = """
+# What is needed to ask MLflow on its host, where it listens on loopback if there is a proxy in front of it.
+ASK = """
 import json, pathlib, shutil, urllib.request
 
 def ask(call, **values):
     body = json.dumps(values).encode() if values else None
-    request = urllib.request.Request(API + call, body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(API + "/api/2.0/mlflow/" + call, body, {"Content-Type": "application/json"})
     return json.load(urllib.request.urlopen(request))
 
-found = ask("model-versions/get?name=breast-cancer-risk&version=1")["model_version"]
-whole = next(pathlib.Path("/var/lib/mlflow/artifacts").glob("*/%s/artifacts/model" % found["run_id"]))
+def find(name):
+    found = ask("model-versions/get?version=1&name=" + name)["model_version"]
+    return found, next(pathlib.Path("/var/lib/mlflow/artifacts").glob("*/%s/artifacts/model" % found["run_id"]))
+"""
+# The model's files less its numbers, registered as one more version, as a run that was interrupted would leave it.
+BROKEN_VERSION = """
+found, whole = find("breast-cancer-risk")
 broken = whole.with_name("broken")
 shutil.copytree(whole, broken)
 for part in broken.rglob("part-*"):
@@ -186,14 +191,33 @@ for part in broken.rglob("part-*"):
 made = ask("model-versions/create", name=found["name"], source=found["source"][:-len("model")] + "broken", run_id=found["run_id"])
 print(made["model_version"]["version"])
 """
+# Neither Spark nor H2O knows it: only Python can call it.
+PYTHON_MODEL = """
+import mlflow, mlflow.pyfunc, pandas
+from mlflow.models.signature import infer_signature
+
+class Larger(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input):
+        return model_input["radius_mean"] + 2 * model_input["area_worst"]
+
+mlflow.set_tracking_uri(API)
+mlflow.set_experiment("lab")
+table = pandas.read_csv("/srv/scoring/in/patients.csv").astype("double")
+with mlflow.start_run():
+    mlflow.pyfunc.log_model("model", python_model=Larger(), registered_model_name="larger", pip_requirements=["mlflow==" + mlflow.__version__],
+                            signature=infer_signature(table.head(5), pandas.Series([0.5], name="prediction")))
+"""
+
+
+def on_mlflow(program, python="python3"):
+    address = sh("mlflow1", "ss -Hltn 'sport = :5000' | awk '{print $4}' | sort -r | head -n 1").decode().strip()
+    given = f"API = 'http://{address}'\n{program}"
+    return sh("mlflow1", f"cd /tmp && HOME=/tmp runuser -u mlflow -- {python} -", data=given.encode()).decode().strip()
 
 
 @pytest.fixture(scope="session", name="broken_version")
 def fixture_broken_version():
-    # On loopback, where there is a proxy in front of MLflow.
-    address = sh("mlflow1", "ss -Hltn 'sport = :5000' | awk '{print $4}' | sort -r | head -n 1").decode().strip()
-    program = f"API = 'http://{address}/api/2.0/mlflow/'" + BROKEN_VERSION
-    return sh("mlflow1", "runuser -u mlflow -- python3 -", data=program.encode()).decode().strip()
+    return on_mlflow(ASK + BROKEN_VERSION)
 
 
 @pytest.mark.parametrize("way", ["local", "cluster"])
@@ -226,3 +250,44 @@ def test_full_disk(way, folder, tmp_path):
         assert names(host, place["score_offline_output"]) == ["other"]
     finally:
         sh(host, 'umount "$1"', place["score_offline_output"])
+
+
+# Trained by converge.yml. The scorer image gets the model as a folder that is on its host already.
+@pytest.fixture(scope="session", name="h2o_model", params=["breast-cancer-h2o", "breast-cancer-h2o-python"])
+def fixture_h2o_model(request):
+    name = request.param
+    folder = on_mlflow(ASK + f"print(find({name!r})[1])")
+    packed = sh("mlflow1", 'tar -C "$1" -c .', folder)
+    sh("scorer1", 'mkdir -p "/srv/$1" && tar -C "/srv/$1" -x --no-same-owner && chmod -R a+rX "/srv/$1"', name, data=packed)
+    with open(PROJECT / f".cache/lab/{LAB}/breast-cancer-h2o-predictions.csv", encoding="utf-8") as file:
+        column = "python" if name.endswith("python") else "prediction"
+        return name, [float(row[column]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("way", ["scorer_image", "cluster"])
+def test_h2o_models(way, h2o_model, folder, tmp_path):
+    name, expected = h2o_model
+    place = folder(way, patients=text(ROWS))
+    code, said = run(way, tmp_path, **place, score_offline_model_name=name, **({"scorer_model_path": f"/srv/{name}"} if way == "scorer_image" else {}))
+    assert code == 0, said[-3000:]
+    scored = table(read(WAYS[way][0], f"{place['score_offline_output']}/patients.csv"))
+    # H2O's client for Python reads what the model predicted in training without the last bit of some numbers.
+    assert [float(row[-1]) for row in scored[1:]] == pytest.approx(expected, rel=1e-15, abs=1e-15)
+
+
+def test_python_model_and_parquet(folder, tmp_path):
+    python = sh("mlflow1", "systemctl show -P ExecStart mlflow | grep -o '/[^ ]*/bin/' | head -n 1").decode().strip() + "python"
+    on_mlflow(PYTHON_MODEL, python)
+    place = folder("local", same=text(ROWS))
+    in_pandas = f"import pandas; pandas.read_csv('{place['score_offline_input']}/same.csv').to_parquet('{place['score_offline_input']}/same.parquet')"
+    sh("mlflow1", f'{python} -c "$1"', in_pandas)
+    code, said = run("local", tmp_path, **place, score_offline_model_name="larger")
+    assert code == 0, said[-3000:]
+    radius, area = ROWS[0].index("radius_mean"), ROWS[0].index("area_worst")
+    expected = [float(row[radius]) + 2 * float(row[area]) for row in ROWS[1:]]
+    scored = table(read("mlflow1", f"{place['score_offline_output']}/same.csv"))
+    assert [float(row[-1]) for row in scored[1:]] == expected
+    out_of_pandas = f"import pandas; print(pandas.read_parquet('{place['score_offline_output']}/same.parquet').to_csv(index=False), end='')"
+    from_parquet = table(sh("mlflow1", f'{python} -c "$1"', out_of_pandas))
+    assert [[float(value) for value in row] for row in from_parquet[1:]] == [[float(value) for value in row] for row in scored[1:]]
+    assert from_parquet[0] == scored[0]
