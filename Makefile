@@ -22,9 +22,8 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 SCENARIOS := default offline_scoring
-# Two of the runs in the lab at a time: most of their time is waiting. The scenario offline_scoring joins them when it has passed from its first
-# to its last step in one run; until then: make molecule-offline_scoring.
-IN_LAB := integration molecule-default
+# Two of the runs in the lab at a time: most of their time is waiting. The long ones come first.
+IN_LAB := integration molecule-offline_scoring molecule-default
 .PHONY: test
 test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(IN_LAB)
