@@ -26,8 +26,20 @@ case $installer in
   uv)
     # What is built from source is packed and unpacked again at once: compressing it takes longer than all the rest of the building.
     printf '[bdist_wheel]\ncompression = stored\n' > "$scratch/build.cfg"
+    # The hashes say what a file has to be, so one that was fetched, and what was built from it, stays good. Not every index says so itself: of some,
+    # each file would be fetched and built anew. Where no index is set it is pip's own. A URL may carry a login.
+    (umask 077; "$release/bin/python" - > "$scratch/uv.toml" <<'INDEXES'
+import json, os
+from pip._internal.models.index import PyPI
+
+urls = os.environ.get("UV_INDEX", "").split() + [os.environ.get("UV_DEFAULT_INDEX") or PyPI.simple_url]
+for url in urls:
+    print("[[index]]\nurl = %s\ndefault = %s\ncache-control = {files = 'max-age=31536000, immutable'}\n" % (json.dumps(url), "true" if url is urls[-1] else "false"))
+INDEXES
+    )
     # All indexes are equal, as they are for pip; the hashes say what may come from them.
-    DIST_EXTRA_CONFIG=$scratch/build.cfg "$recipes/uv" --no-config pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
+    env --unset=UV_INDEX --unset=UV_DEFAULT_INDEX DIST_EXTRA_CONFIG="$scratch/build.cfg" \
+      "$recipes/uv" --config-file "$scratch/uv.toml" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
       --index-strategy unsafe-best-match --build-constraints "$recipe/build-constraints.txt" --requirement "$recipe/requirements.txt"
     rm -f "$release/.lock" ;;
   pip)

@@ -1,0 +1,113 @@
+"""The program of role mlflow_runtime that makes a release, with a real index on this machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+import virtualenv.seed.wheels.embed
+
+PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "mlflow_runtime" / "files" / "build_release.sh"
+LOGIN = "reader:canary-index-password"
+# Stands for all that comes as source. It has the name of what a release has to have.
+SETUP = """
+from setuptools import setup
+setup(name="gunicorn", version="1.0", py_modules=["gunicorn"], entry_points={"console_scripts": ["gunicorn = gunicorn:main"]})
+"""
+MODULE = "def main():\n    print('it is me')\n"
+
+
+@pytest.fixture(name="index")
+def fixture_index(tmp_path):
+    """An index that says nothing about how long its files stay good: its URL, and the files that were fetched from it."""
+    root, fetched = tmp_path / "index", []
+    for folder in ("gunicorn", "setuptools"):
+        (root / "simple" / folder).mkdir(parents=True)
+    with tarfile.open(root / "simple/gunicorn/gunicorn-1.0.tar.gz", "w:gz") as archive:
+        for name, text in {"setup.py": SETUP, "gunicorn.py": MODULE, "PKG-INFO": "Metadata-Version: 1.1\nName: gunicorn\nVersion: 1.0\n"}.items():
+            member = tarfile.TarInfo("gunicorn-1.0/" + name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    setuptools = max(Path(virtualenv.seed.wheels.embed.__file__).parent.glob("setuptools-*.whl"))
+    shutil.copy(setuptools, root / "simple/setuptools/")
+    for folder in ("gunicorn", "setuptools"):
+        links = [f'<a href="{file.name}">{file.name}</a>' for file in (root / "simple" / folder).iterdir()]
+        (root / "simple" / folder / "index.html").write_text("<html><body>" + "".join(links) + "</body></html>")
+
+    class Index(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            fetched.append(self.path.rsplit("/", 1)[-1])
+            super().do_GET()
+
+        def log_message(self, *_what):
+            pass
+
+        def send_header(self, keyword, value):
+            if keyword != "Last-Modified":
+                super().send_header(keyword, value)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Index, directory=str(root)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{LOGIN}@127.0.0.1:{server.server_port}/simple", fetched
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(name="build")
+def fixture_build(tmp_path):
+    """build(release, settings) -> what the program said, and how it ended."""
+    recipe, home = tmp_path / "recipes" / "one", tmp_path / "home"
+    recipe.mkdir(parents=True)
+    home.mkdir()
+    shutil.copy(Path(sys.executable).parent / "uv", recipe.parent / "uv")
+    archive = tmp_path / "index/simple/gunicorn/gunicorn-1.0.tar.gz"
+    wheel = next((tmp_path / "index/simple/setuptools").glob("*.whl"))
+    (recipe / "requirements.txt").write_text(f"gunicorn==1.0 --hash=sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}\n")
+    (recipe / "build-constraints.txt").write_text(
+        f"setuptools=={wheel.name.split('-')[1]} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+
+    def run(name, **settings):
+        (tmp_path / name).mkdir(exist_ok=True)
+        return subprocess.run(["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live")],
+                              input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("setting", ["UV_DEFAULT_INDEX", "UV_INDEX"])
+def test_what_was_built_once_is_not_built_again(tmp_path, index, build, setting):
+    url, fetched = index
+    other = {} if setting == "UV_DEFAULT_INDEX" else {"UV_DEFAULT_INDEX": url.replace("/simple", "/nothing")}
+    for name in ("first", "second"):
+        done = build(name, UV_CACHE_DIR=tmp_path / "cache", **{setting: url}, **other)
+        assert done.returncode == 0, done.stdout
+        assert (tmp_path / name / "release/.complete").exists()
+    assert fetched.count("gunicorn-1.0.tar.gz") == 1
+    assert len(list((tmp_path / "cache").glob("sdists-*/**/gunicorn-1.0-*.whl"))) == 1
+
+
+def test_the_index_s_login_stays_nowhere(tmp_path, index, build):
+    done = build("first", UV_DEFAULT_INDEX=index[0])
+    assert done.returncode == 0, done.stdout
+    password = LOGIN.split(":")[1].encode()
+    assert password.decode() not in done.stdout
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_bytes()] == []
+
+
+def test_what_the_lock_does_not_know_is_refused(tmp_path, index, build):
+    lock = tmp_path / "recipes/one/requirements.txt"
+    lock.write_text("gunicorn==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    done = build("first", UV_DEFAULT_INDEX=index[0])
+    assert done.returncode != 0 and "hash" in done.stdout.lower(), json.dumps(done.stdout)
+    assert not (tmp_path / "first/release/.complete").exists()
