@@ -78,9 +78,10 @@ def fixture_build(tmp_path):
 
     def run(name, **settings):
         (tmp_path / name).mkdir(exist_ok=True)
-        return subprocess.run(["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live")],
-                              input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
+        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live")]
+        return subprocess.run(
+            command, input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
+            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     return run
 

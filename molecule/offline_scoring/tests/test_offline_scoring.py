@@ -268,7 +268,9 @@ def fixture_h2o_model(request):
 def test_h2o_models(way, h2o_model, folder, tmp_path):
     name, expected = h2o_model
     place = folder(way, patients=text(ROWS))
-    code, said = run(way, tmp_path, **place, score_offline_model_name=name, **({"scorer_model_path": f"/srv/{name}"} if way == "scorer_image" else {}))
+    if way == "scorer_image":
+        place["scorer_model_path"] = f"/srv/{name}"
+    code, said = run(way, tmp_path, **place, score_offline_model_name=name)
     assert code == 0, said[-3000:]
     scored = table(read(WAYS[way][0], f"{place['score_offline_output']}/patients.csv"))
     # H2O's client for Python reads what the model predicted in training without the last bit of some numbers.
