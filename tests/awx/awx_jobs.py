@@ -22,7 +22,7 @@ import yaml
 
 COLLECTION = Path(__file__).resolve().parents[2]
 PREFIX = "Sparkflows MLOps"
-SETTINGS = {"_awx_name": PREFIX, "_awx_organization": PREFIX}
+SETTINGS = {"awx_name": PREFIX, "awx_organization": PREFIX}
 # AWX's own settings for jobs, as 24.6 ships them.
 AWX_ENVIRONMENT = {
     "ANSIBLE_HOST_KEY_CHECKING": "False",
@@ -36,21 +36,32 @@ COLORS = re.compile(r"\x1b\[[0-9;]*[mK]")
 
 
 # ---- the data
+class Unsafe(str):
+    """Marked as no template of Ansible's: a template of AWX's."""
+
+
+class Loader(yaml.SafeLoader):
+    """Knows Ansible's mark."""
+
+
+Loader.add_constructor("!unsafe", lambda loader, node: Unsafe(loader.construct_scalar(node)))
+
+
 def rendered(node, variables):
-    """As Ansible renders the data: here only names and {% raw %} are templates, and what the operator's vault has."""
+    """As Ansible renders the data: templates are names, and what the operator's vault has."""
     if isinstance(node, dict):
         return {key: rendered(value, variables) for key, value in node.items()}
     if isinstance(node, list):
         return [rendered(value, variables) for value in node]
-    if isinstance(node, str):
+    if isinstance(node, str) and not isinstance(node, Unsafe):
         return jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True).from_string(node).render(variables)
     return node
 
 
 def data(kind, **variables):
-    """The list in the file of awx/ that has it."""
+    """The list of that name, from the file of awx/ that has it."""
     for path in sorted((COLLECTION / "awx").glob("*.yml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
         if kind in content:
             return rendered(content[kind], {**SETTINGS, **variables})
     raise KeyError(kind)
@@ -208,7 +219,7 @@ class Launcher:
     def __init__(self, folder, project, groups, hosts, secrets, username, key):
         self.folder, self.project, self.groups, self.hosts = Path(folder), project, groups, hosts
         self.username, self.key = username, key
-        operator = {**secrets, "_awx_machine_username": username, "_awx_machine_key": key}
+        operator = {**secrets, "awx_machine_username": username, "awx_machine_key": key}
         self.credentials = {credential["key"]: credential for credential in data("awx_credentials", **operator)}
         self.types = {kind["name"]: kind for kind in data("awx_credential_types")}
         self.number, self.lock = 0, threading.Lock()

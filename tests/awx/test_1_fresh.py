@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from conftest import ANSWERS, TEMPLATES
+from awx_lab import ANSWERS, TEMPLATES
 
 
 def first(template, *types):
@@ -13,7 +13,7 @@ def first(template, *types):
 
 
 def bad_answers(name):
-    """What can be wrong in the answers to a survey: kind -> (variable, answer). One question stands for all of its kind; the argument specs have all."""
+    """What can be wrong in the answers to a survey: kind -> (variable, answer). One question stands for all of its kind."""
     template, found = TEMPLATES[name], {}
     required = next((question for question in template["survey"] if question["required"]), None)
     text, choice, number = (first(template, kind) for kind in ("text", "multiplechoice", "integer"))

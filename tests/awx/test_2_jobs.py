@@ -5,29 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from functools import partial
 
 import pytest
-from conftest import ANSWERS, TEMPLATES
-
-ROWS = 569
-
-
-@pytest.fixture(scope="module", name="jobs")
-def fixture_jobs(lab, launcher, together, known):
-    """All templates, each once, in the order in which an operator has to launch them: nothing can be served before there is a model."""
-    declared = {host: {name: values[name] for name in ("model_serving_models", "acceptance_samples")} for host, values in launcher.hosts.items()}
-    for values in launcher.hosts.values():
-        values.update(model_serving_models=[], acceptance_samples=[])
-    jobs = {"site": launcher.launch(TEMPLATES["site"], ANSWERS["site"])}
-    if jobs["site"].status == "successful":
-        lab.playbook("playbooks/lab_model.yml", "tests/lab/model_repository.yml")
-    for host, values in launcher.hosts.items():
-        values.update(declared[host])
-    rest = {name: template for name, template in TEMPLATES.items() if name not in ("site", "verify")}
-    jobs.update(together({name: partial(launcher.launch, template, ANSWERS[name]) for name, template in rest.items()}))
-    jobs["verify"] = launcher.launch(TEMPLATES["verify"], ANSWERS["verify"])
-    return jobs
+from awx_lab import ROWS, TEMPLATES
 
 
 @pytest.fixture(scope="module", name="secrets")
