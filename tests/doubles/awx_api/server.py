@@ -769,11 +769,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
-        self.user, answer = None, None
-        with self.server.api.lock:
+        api = self.server.api
+        with api.count_lock:
+            api.at_a_time += 1
+            api.most_at_a_time = max(api.most_at_a_time, api.at_a_time)
+        try:
+            self.answer_request(api, body, url, query)
+        finally:
+            with api.count_lock:
+                api.at_a_time -= 1
+
+    def answer_request(self, api, body, url, query):
+        with api.lock:
             try:
                 if not url.path.endswith("/"):
-                    self.server.api.note(self.command, self.path, 301, None)
+                    api.note(self.command, self.path, 301, None)
                     self.answer(301, None, [("Location", url.path + "/" + ("?" + url.query if url.query else ""))])
                     return
                 if not url.path.startswith(API):
@@ -783,7 +793,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 answer = self.dispatch(parts, query, data)
             except Refusal as refusal:
                 answer = (refusal.status, refusal.body)
-            self.server.api.note(self.command, self.path, answer[0], json.loads(body) if body.startswith("{") else None)
+            api.note(self.command, self.path, answer[0], json.loads(body) if body.startswith("{") else None)
             self.answer(*answer)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request
@@ -918,6 +928,8 @@ class AwxApi:
         self.store = Store(self.settings)
         self.lock = threading.Lock()
         self.requests = []
+        self.count_lock = threading.Lock()
+        self.at_a_time = self.most_at_a_time = 0
         self.http = http.server.ThreadingHTTPServer((self.settings.address, self.settings.port), Handler)
         self.http.daemon_threads = True
         self.http.api = self
