@@ -22,13 +22,9 @@ def bad_answers(name):
     if choice:
         found["choice that is not offered"] = (choice["variable"], "no-such-choice")
     if number:
-        found["number below the bounds"] = (number["variable"], number["min"] - 1)
-        found["number above the bounds"] = (number["variable"], number["max"] + 1)
-        found["number that is none"] = (number["variable"], "many")
-    stray = next((question for question in (required, text, choice) if question), None)
-    answer = {**{"variable": ""}, **(stray or {})}
-    good = ANSWERS[name].get(answer["variable"]) or answer.get("default") or "x"
-    found["stray whitespace"] = (answer["variable"], f" {good} ")
+        found["number out of bounds"] = (number["variable"], number["max"] + 1)
+    stray = next(question for question in (required, text, choice, number) if question)
+    found["stray whitespace"] = (stray["variable"], f" {ANSWERS[name].get(stray['variable'], stray.get('default'))} ")
     return found
 
 
