@@ -14,7 +14,7 @@ def answer_problems(values, rules):
         value = values[name]
         stray = isinstance(value, str) and value != value.strip()
         if "min" in rule:
-            number = None if isinstance(value, bool) or not re.fullmatch("-?[0-9]{1,15}", str(value)) else int(value)
+            number = int(value) if re.fullmatch("-?[0-9]{1,15}", str(value)) else None
             if number is None or not rule["min"] <= number <= rule["max"]:
                 shown = f"'{value}'" if stray else value if str(value) else "empty"
                 problems.append(f"{name} is {shown}: set it to a whole number from {rule['min']} to {rule['max']}.")
