@@ -127,6 +127,7 @@ def test_the_first_run_makes_everything(awx):
     api = awx.api
     assert api.names("organizations") == api.names("projects") == api.names("inventories") == ["Sparkflows MLOps"]
     assert len(api.names("job_templates")) == 6
+    assert awx.tied("organizations", awx.stored("organizations", ""), "galaxy_credentials") == [api.named("credentials", "Ansible Galaxy")["id"]]
     assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": CANARIES["mlops_sparkflows_token"]}
     assert awx.stored("credentials", "MLflow login")["inputs"] == {"username": "sparkflows", "password": CANARIES["mlops_mlflow_password"]}
     assert "Sparkflows MLOps scorer registry" not in api.names("credentials")
@@ -276,7 +277,7 @@ def test_a_misspelt_key_is_refused(fresh, data):
 
 def test_without_the_modules_it_says_what_to_install(fresh, tmp_path):
     """All collections of the environment but awx.awx."""
-    installed = Path(ansible_collections.__path__[0])
+    installed = next(Path(path) for path in ansible_collections.__path__ if (Path(path) / "awx").is_dir())
     for source in [PROJECT, *installed.glob("*/*")]:
         name = "sparkflows/mlops" if source == PROJECT else source.relative_to(installed)
         if str(name) != "awx/awx" and source.is_dir():

@@ -66,6 +66,7 @@ UNIQUE = {
 }
 # The lists that may be tied to an object, and of what.
 ASSOCIATIONS = {
+    ("organizations", "galaxy_credentials"): "credentials",
     ("job_templates", "credentials"): "credentials",
     ("workflow_job_template_nodes", "success_nodes"): "workflow_job_template_nodes",
     ("workflow_job_template_nodes", "failure_nodes"): "workflow_job_template_nodes",
@@ -202,6 +203,10 @@ class Store:
         self.last = 100
         for managed in DATA["managed_credential_types"]:
             self.objects["credential_types"][managed["id"]] = dict(managed, managed=True)
+        # AWX comes with it, outside of any organization.
+        galaxy = next(kind["id"] for kind in DATA["managed_credential_types"] if kind["kind"] == "galaxy")
+        self.objects["credentials"][2] = {"id": 2, "name": "Ansible Galaxy", "description": "", "organization": None, "credential_type": galaxy,
+                                          "inputs": {"url": "https://galaxy.ansible.com/"}, "managed": True}  # fmt: skip
         for number, name in enumerate(settings.users, 1):
             self.objects["users"][number] = {"id": number, "username": name}
 
@@ -669,6 +674,10 @@ class Store:
             if same:
                 of = self.objects["credential_types"][found["credential_type"]]["name"]
                 raise Refusal(400, {"error": f"Cannot assign multiple {of} credentials."})
+        elif name == "galaxy_credentials":
+            of = self.objects["credential_types"][found["credential_type"]]
+            if of["kind"] != "galaxy":
+                raise Refusal(400, {"msg": f"Credential must be a Galaxy credential, not {of['name']}."})
         elif name in EDGES:
             # By the same way once more changes nothing; by another one is refused.
             if any(other in self.listed(kind, number, edge) for edge in EDGES if edge != name):
