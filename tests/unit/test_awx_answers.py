@@ -1,12 +1,13 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers of the surveys of offline scoring as they arrive: as texts, and as what ansible-core 2.19 makes of texts that are marked !unsafe, as AWX does."""
+"""Answers to the surveys of offline scoring as they arrive: as texts, and as what ansible-core 2.19 makes of texts that AWX marks !unsafe."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,13 +43,13 @@ def fixture_check(tmp_path):
             *({"ansible.builtin.include_vars": f"{COLLECTION}/roles/{role}/defaults/main.yml"} for role in ("batch_scoring", "scorer")),
             {"ansible.builtin.debug": {"msg": "MODEL {{ [batch_scoring_model_name, batch_scoring_model_version, scorer_model_name] | to_json }}"}}]}]
         (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTION / ".cache/collections"), ANSIBLE_HOME=str(tmp_path / "home"), COLUMNS="500")
+        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTION / "collections"), ANSIBLE_HOME=str(tmp_path / "home"))
         environment.pop("ANSIBLE_CONFIG", None)
         command = [Path(sys.executable).parent / "ansible-playbook", "-i", "host,", "-e", "@answers.yml", "play.yml"]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         said = done.stdout + done.stderr
-        model = json.loads(json.loads('"' + said.split('"msg": "MODEL ', 1)[1].split("\n", 1)[0])) if "MODEL " in said and not done.returncode else None
-        return done.returncode, said, model
+        told = re.search(r'"msg": ("MODEL .*")', said)
+        return done.returncode, said, told and json.loads(json.loads(told[1]).removeprefix("MODEL "))
 
     return run
 
