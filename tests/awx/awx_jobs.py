@@ -79,11 +79,11 @@ def defaults(template):
 
 # ---- the project
 class Project:
-    """The checkout and the collections beside it, as an update of the project leaves them."""
+    """The checkout, as an update of the project leaves it. No collections are installed: AWX does that only where the organization has a Galaxy
+    credential, and an organization that is made has none. The execution environment has the ones that are needed."""
 
     def __init__(self, folder):
-        self.folder = Path(folder)
-        self.checkout, self.collections = self.folder / "project", self.folder / "requirements_collections"
+        self.checkout = Path(folder) / "project"
 
     def update(self):
         # What is committed, and what is not yet: a test is for what one has just written.
@@ -94,20 +94,10 @@ class Project:
             if os.path.lexists(source):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
-        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(self.collections), "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp"),
-                       "ANSIBLE_FORCE_COLOR": "false"}  # fmt: skip
-        environment.pop("ANSIBLE_CONFIG", None)
-        # In the order of AWX. --offline is the lab's: there is no registry of collections, so what galaxy.yml names has to be there already.
-        for name in ("collections/requirements.yml", "requirements.yml"):
-            command = [str(Path(sys.executable).parent / "ansible-galaxy"), "collection", "install", "--offline", "-r", str(self.checkout / name)]
-            done = subprocess.run(command, cwd=self.checkout, env=environment, check=False, capture_output=True, text=True)
-            assert done.returncode == 0, done.stdout + done.stderr
-        assert (self.collections / "ansible_collections/sparkflows/mlops/MANIFEST.json").exists()
         return self
 
     def copy_to(self, folder):
         shutil.copytree(self.checkout, folder / "project", symlinks=True)
-        shutil.copytree(self.collections, folder / "requirements_collections", symlinks=True)
 
 
 # ---- the inventory

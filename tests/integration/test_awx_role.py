@@ -25,6 +25,7 @@ CANARIES = {
 SETTINGS = {
     "awx_execution_environment_image": "registry.example.com/ee/mlops:1.0",
     "awx_credentials_in_use": ["machine", "sparkflows", "mlflow", "s3"],
+    "awx_galaxy_credentials": ["Ansible Galaxy"],
     "mlops_mlflow_username": "sparkflows",
 }
 TOKEN = "canary-awx-token-3b7e"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -82,6 +83,15 @@ def test_required_collections_are_those_that_are_used():
     assert used - NOT_IN_AWX == set(load("galaxy.yml")["dependencies"])
 
 
-def test_project_installs_the_checkout_for_awx():
-    """AWX reads this file at each update of a project. The path is relative to the checkout, where AWX calls ansible-galaxy."""
-    assert load("collections/requirements.yml") == {"collections": [{"source": ".", "type": "dir"}]}
+def test_the_collection_is_found_in_a_checkout(tmp_path):
+    """With ansible.cfg and the link alone: in AWX nothing has been installed."""
+    shutil.copy(COLLECTION / "ansible.cfg", tmp_path)
+    shutil.copytree(COLLECTION / "collections", tmp_path / "collections", symlinks=True)
+    (tmp_path / "galaxy.yml").touch()
+    (tmp_path / "roles/here/tasks").mkdir(parents=True)
+    (tmp_path / "roles/here/tasks/main.yml").write_text("[{ansible.builtin.debug: {msg: found the role of the checkout}}]")
+    (tmp_path / "play.yml").write_text("[{hosts: localhost, gather_facts: false, roles: [sparkflows.mlops.here]}]")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    done = subprocess.run([BIN / "ansible-playbook", "-i", "localhost,", "-c", "local", "play.yml"], cwd=tmp_path, env=environment, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    assert done.returncode == 0 and "found the role of the checkout" in done.stdout, done.stdout
