@@ -59,6 +59,10 @@ lab: setup ## What all labs share: Docker engine, image, artifacts
 integration: lab ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
 	pytest tests/integration
 
+.PHONY: test-awx
+test-awx: lab ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
+	LAB_NAME=awx pytest tests/awx
+
 .PHONY: molecule
 molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make molecule-default
 

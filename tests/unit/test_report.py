@@ -313,7 +313,8 @@ def fixture_write(tmp_path):
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory)), sort_keys=False))
         (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(tmp_path / "home"),
-                           ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false")
+                           ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false",
+                           ANSIBLE_SHOW_CUSTOM_STATS="true")
         environment.pop("ANSIBLE_CONFIG", None)
         done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.yml", "play.yml"],
                               cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -324,6 +325,29 @@ def fixture_write(tmp_path):
 
 def read(tmp_path, name):
     return (tmp_path / "reports" / name).read_text(encoding="utf-8")
+
+
+def published(output):
+    return json.loads(output.split("RUN: ", 1)[1])["acceptance"]
+
+
+def test_what_awx_is_told(hostvars, write):
+    models = [{"name": "churn", "version": "1", "port": "5001"}, {"name": "gone", "state": "absent"}]
+    hostvars["mlflow1"].update(mlops_address="10.0.0.1", model_serving_models=models)
+    scored = sum(score["rows"] for score in report_of(hostvars)["scores"])
+    told = published(write(hostvars)[1])
+    assert told == {
+        "verdict": "passed", "checks": 13, "passed": 12, "failed": 0, "skipped": 1, "scored_rows": scored,
+        "endpoints": {"mlflow": "http://10.0.0.1:5000", "sparkflows": "https://10.0.0.2:8443",
+                      "models": [{"model": "churn", "host": "mlflow1", "url": "http://10.0.0.1:5001/invocations"}]}}  # fmt: skip
+    assert scored > 0
+
+
+def test_awx_is_told_of_a_failure_too(hostvars, write):
+    del hostvars["mlflow1"]["__acceptance_answer"]
+    code, output = write(hostvars)
+    told = published(output)
+    assert code != 0 and told["verdict"] == "failed" and told["failed"] > 0
 
 
 def test_files_of_a_good_report(hostvars, write, tmp_path):

@@ -1,0 +1,66 @@
+"""On fresh machines: every template as a check, and every survey with a bad answer. None of it changes anything."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from awx_lab import ANSWERS, TEMPLATES
+
+
+def first(template, *types):
+    return next((question for question in template.get("survey") or [] if question["type"] in types), None)
+
+
+def bad_answers(name):
+    """What can be wrong in the answers to a survey: kind -> (variable, answer). One question stands for all of its kind."""
+    template, found = TEMPLATES[name], {}
+    required = next((question for question in template["survey"] if question["required"]), None)
+    text, choice, number = (first(template, kind) for kind in ("text", "multiplechoice", "integer"))
+    if required:
+        found["required answer that is empty"] = (required["variable"], "")
+    if choice:
+        found["choice that is not offered"] = (choice["variable"], "no-such-choice")
+    if number:
+        found["number out of bounds"] = (number["variable"], number["max"] + 1)
+    stray = next(question for question in (required, text, choice, number) if question)
+    found["stray whitespace"] = (stray["variable"], f" {ANSWERS[name].get(stray['variable'], stray.get('default'))} ")
+    return found
+
+
+BAD = {f"{name}: {kind}": (name, *bad) for name in TEMPLATES for kind, bad in bad_answers(name).items()}
+
+
+@pytest.fixture(scope="module", name="launched")
+def fixture_launched(lab, launcher, together):
+    """All of it at once: nothing changes, so nothing gets in the way of anything."""
+    lab.mark()
+    calls = {("check", name): partial(launcher.launch, template, ANSWERS[name], job_type="check") for name, template in TEMPLATES.items()}
+    calls.update({("bad", what): partial(launcher.launch, TEMPLATES[name], {**ANSWERS[name], variable: answer})
+                  for what, (name, variable, answer) in BAD.items()})  # fmt: skip
+    done = together(calls)
+    return done, lab.changed_since_mark()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_check_succeeds(launched, name):
+    job = launched[0]["check", name]
+    assert job.status == "successful", job.output
+    assert job.warnings() == []
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_answer_is_refused(launched, what):
+    job, (_name, variable, _answer) = launched[0]["bad", what], BAD[what]
+    assert job.status == "failed", job.output
+    assert variable in job.text, job.output
+    assert job.changed == {}
+
+
+def test_nothing_has_changed(launched):
+    assert launched[1] == {host: [] for host in launched[1]}
+
+
+def test_no_survey_asks_for_a_password():
+    """A password question that is left at its default hands over what AWX has stored; secrets come from credentials."""
+    assert [name for name, template in TEMPLATES.items() for question in template["survey"] if question["type"] == "password"] == []

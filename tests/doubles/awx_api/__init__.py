@@ -1,0 +1,5 @@
+"""A double of the API of AWX, see README.md."""
+
+from .server import AwxApi, Settings
+
+__all__ = ["AwxApi", "Settings"]

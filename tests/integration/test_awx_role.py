@@ -1,0 +1,313 @@
+"""playbooks/awx.yml against a double of AWX's API in this process: create, repeat, change, rotate, remove, and every refusal. Without a lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import ansible_collections
+import pytest
+from awx_api import AwxApi
+
+PROJECT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = sorted(f"playbooks/{path.name}" for path in (PROJECT / "playbooks").glob("*.yml"))
+CANARIES = {
+    "awx_machine_key": "canary-machine-key-3b7e",
+    "mlops_sparkflows_token": "canary-sparkflows-token-3b7e",
+    "mlops_mlflow_password": "canary-mlflow-password-3b7e",
+    "mlops_s3_access_key": "CANARYACCESSKEY3B7E",
+    "mlops_s3_secret_key": "canary/s3+secret=key-3b7e",
+}
+SETTINGS = {
+    "awx_execution_environment_image": "registry.example.com/ee/mlops:1.0",
+    "awx_credentials_in_use": ["machine", "sparkflows", "mlflow", "s3"],
+    "awx_galaxy_credentials": ["Ansible Galaxy"],
+    "mlops_mlflow_username": "sparkflows",
+}
+TOKEN = "canary-awx-token-3b7e"
+PASSWORD = "canary-awx-password-3b7e"
+
+
+class Awx:
+    """Runs the playbook, as often as one likes, against one double."""
+
+    def __init__(self, **switches):
+        self.api = AwxApi(**{"users": {"admin": PASSWORD}, "token": TOKEN, "playbooks": PLAYBOOKS, **switches}).start()
+        self.output = self.text = ""
+        self.requests = []
+
+    def run(self, *arguments, environment=None, **variables):
+        """The number of changes, None for a run that failed. What was said is in `output`, what was asked for in `requests`."""
+        before = len(self.api.requests)
+        variables = {**SETTINGS, **CANARIES, **variables}
+        environment = {"CONTROLLER_OAUTH_TOKEN": TOKEN} if environment is None else environment
+        completed = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", json.dumps(variables), *arguments],
+            cwd=PROJECT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500",
+                 "CONTROLLER_HOST": self.api.url, **environment},
+        )  # fmt: skip
+        self.output = completed.stdout
+        self.text = re.sub(r"\s+", " ", self.output)
+        self.requests = self.api.requests[before:]
+        warnings = re.findall(r"\[(?:WARNING|DEPRECATION WARNING)\]:? (.*)", self.output)
+        # Of a credential whose secrets are written the module says so.
+        assert all("has encrypted data" in warning and variables.get("awx_rotate_credentials") for warning in warnings), self.output
+        for secret in [*CANARIES.values(), TOKEN, PASSWORD]:
+            assert secret not in self.output
+        if completed.returncode:
+            return None
+        items = [line for line in self.output.splitlines() if line.startswith("changed: ")]
+        return len(items)
+
+    @property
+    def written(self):
+        """What was sent to be kept: method and path, without the tokens of the modules."""
+        return [f"{request['method']} {request['path'][8:]}" for request in self.requests
+                if request["method"] != "GET" and "/tokens/" not in request["path"]]  # fmt: skip
+
+    def only(self, *kinds, **variables):
+        """A run for some kinds: the others are known to stay as they are."""
+        return self.run("-e", json.dumps({"_awx_order": kinds}), **variables)
+
+    def stored(self, kind, name):
+        return self.api.named(kind, "Sparkflows MLOps" + (" " + name if name else ""))
+
+    def tied(self, kind, found, name):
+        return list(self.api.store.listed(kind, found["id"], name))
+
+
+@pytest.fixture(name="awx", scope="module")
+def fixture_awx():
+    awx = Awx(update_looks=2)
+    yield awx
+    awx.api.stop()
+
+
+@pytest.fixture(name="fresh")
+def fixture_fresh():
+    awx = Awx()
+    yield awx
+    awx.api.stop()
+
+
+@pytest.fixture(name="data")
+def fixture_data(tmp_path):
+    """A copy of awx/, to be changed."""
+    return Path(shutil.copytree(PROJECT / "awx", tmp_path / "awx"))
+
+
+def replace(path, *pairs):
+    text = path.read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
+# ---- from an empty AWX to a finished one, in this order
+def test_check_mode_on_an_empty_awx_names_what_would_be_made(awx):
+    assert awx.run("--check", "--diff") == 1, awx.output
+    assert awx.written == []
+    for made in ("organizations: Sparkflows MLOps", "job_templates: Sparkflows MLOps site", "nodes: Sparkflows MLOps roll out/approve"):
+        assert made in awx.text
+
+
+def test_the_first_run_makes_everything(awx):
+    """With user name and password: each module call makes a token, and gives it back."""
+    login = {"CONTROLLER_USERNAME": "admin", "CONTROLLER_PASSWORD": PASSWORD}
+    assert awx.run("-vvv", "--diff", environment=login) > 20, awx.output
+    assert not [request for request in awx.requests if request["status"] >= 400]
+    assert awx.api.store.tokens == {}
+    # A refused or reordered request would have stopped the run; this is about not asking for two things at once.
+    assert awx.api.most_at_a_time == 1
+    api = awx.api
+    assert api.names("organizations") == api.names("projects") == api.names("inventories") == ["Sparkflows MLOps"]
+    assert len(api.names("job_templates")) == 6
+    assert awx.tied("organizations", awx.stored("organizations", ""), "galaxy_credentials") == [api.named("credentials", "Ansible Galaxy")["id"]]
+    assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": CANARIES["mlops_sparkflows_token"]}
+    assert awx.stored("credentials", "MLflow login")["inputs"] == {"username": "sparkflows", "password": CANARIES["mlops_mlflow_password"]}
+    assert "Sparkflows MLOps scorer registry" not in api.names("credentials")
+    injectors = api.named("credential_types", "MLflow login")["injectors"]
+    assert injectors == {"extra_vars": {"mlops_mlflow_username": "{{ username }}", "mlops_mlflow_password": "{{ password }}"}}
+    assert awx.stored("inventories", "")["kind"] == ""
+    assert awx.stored("projects", "")["status"] == "successful"
+
+
+def test_job_templates_have_survey_and_credentials(awx):
+    template = awx.stored("job_templates", "score offline with a registered model")
+    assert json.loads(template["extra_vars"]) == {"score_offline_method": "registered_model"}
+    assert template["ask_job_type_on_launch"] and template["survey_enabled"]
+    spec = awx.api.store.surveys[template["id"]]["spec"]
+    assert [question["variable"] for question in spec if question["required"]] == [
+        "score_offline_model_name", "score_offline_input", "score_offline_output",
+    ]  # fmt: skip
+    names = {one["id"]: one["name"] for one in awx.api.store.objects["credentials"].values()}
+    assert [names[one] for one in awx.tied("job_templates", template, "credentials")] == [
+        "Sparkflows MLOps machine", "Sparkflows MLOps MLflow login", "Sparkflows MLOps S3 keys",
+    ]  # fmt: skip
+
+
+def test_the_workflow_asks_before_it_changes_anything(awx):
+    nodes = {node["identifier"]: node for node in awx.api.store.objects["workflow_job_template_nodes"].values()}
+    following = {name: awx.tied("workflow_job_template_nodes", node, "success_nodes") for name, node in nodes.items()}
+    assert following == {"check": [nodes["approve"]["id"]], "approve": [nodes["site"]["id"]], "site": [nodes["verify"]["id"]], "verify": []}
+    site = awx.stored("job_templates", "site")["id"]
+    assert (nodes["check"]["unified_job_template"], nodes["check"]["job_type"], nodes["check"]["diff_mode"]) == (site, "check", True)
+    assert (nodes["site"]["unified_job_template"], nodes["site"]["job_type"]) == (site, None)
+    approval = awx.api.store.objects["workflow_approval_templates"][nodes["approve"]["unified_job_template"]]
+    assert approval["timeout"] == 86400
+
+
+def test_the_second_run_changes_nothing(awx):
+    assert awx.run() == 0, awx.output
+    assert awx.written == []
+
+
+def test_check_mode_on_a_finished_awx_changes_nothing(awx):
+    assert awx.run("--check", "--diff") == 0, awx.output
+    assert awx.written == []
+
+
+def test_secrets_need_not_be_given_again(awx):
+    """Neither an empty secret nor a new one is written, also where the input that is no secret differs."""
+    gone = dict.fromkeys(CANARIES, "")
+    assert awx.only("credentials", **gone, mlops_mlflow_username="other") == 0, awx.output
+    assert awx.only("credentials", mlops_sparkflows_token="renewed") == 0, awx.output
+    assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": CANARIES["mlops_sparkflows_token"]}
+    assert awx.stored("credentials", "MLflow login")["inputs"]["password"] == CANARIES["mlops_mlflow_password"]
+
+
+def test_what_is_no_secret_is_changed_with_all_inputs(awx):
+    assert awx.only("credentials", mlops_mlflow_username="other") == 1, awx.output
+    assert awx.stored("credentials", "MLflow login")["inputs"] == {"username": "other", "password": CANARIES["mlops_mlflow_password"]}
+    assert awx.only("credentials") == 1
+
+
+def test_changes_are_made_and_only_these(awx, data):
+    replace(data / "70_job_templates.yml", ("max: 60\n", "max: 90\n"), ("Proves that all of it works, and changes nothing", "Another text"))
+    replace(data / "90_workflow_job_template_nodes.yml", ("success_nodes: [verify]", "success_nodes: []"))
+    replace(data / "50_projects.yml", ("scm_clean: true", "scm_clean: false"))
+    settings = {"awx_data_dir": str(data), "awx_scm_branch": "stable", "awx_credentials_in_use": ["machine", "sparkflows", "mlflow"]}
+    # The project, four templates that had the S3 keys, one step.
+    assert awx.run(**settings) == 6, awx.output
+    verify = awx.stored("job_templates", "verify")
+    assert awx.api.store.surveys[verify["id"]]["spec"][1]["max"] == 90
+    assert verify["description"] == "Another text"
+    assert awx.stored("projects", "")["scm_branch"] == "stable"
+    methods = {written.split()[0] for written in awx.written}
+    assert methods == {"PATCH", "POST"}
+    assert [written for written in awx.written if "survey" in written] == [f"POST job_templates/{verify['id']}/survey_spec/"]
+    assert awx.only("projects", "job_templates", "workflow_job_template_nodes", **settings) == 0, awx.output
+    assert awx.written == []
+
+
+def test_a_secret_is_rotated_when_asked_to(awx):
+    assert awx.only("credentials", mlops_sparkflows_token="renewed", awx_rotate_credentials=["sparkflows"]) == 1, awx.output
+    assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": "renewed"}
+    assert len(awx.written) == 1
+
+
+def test_rotation_wants_the_new_secret(awx):
+    assert awx.run(mlops_sparkflows_token="", awx_rotate_credentials=["sparkflows"]) is None
+    assert "Sparkflows MLOps Sparkflows token (sparkflows) needs token" in awx.text
+    assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": "renewed"}
+
+
+def test_an_entry_with_state_absent_is_removed(awx, data):
+    """And the template that was changed before is as it was again."""
+    text = "playbook: playbooks/serve_models.yml"
+    replace(data / "70_job_templates.yml", (text, text + "\n    state: absent"))
+    for changes in (2, 0):
+        assert awx.only("job_templates", awx_data_dir=str(data), awx_credentials_in_use=["machine", "sparkflows", "mlflow"]) == changes, awx.output
+    assert "Sparkflows MLOps serve models" not in awx.api.names("job_templates")
+
+
+def test_a_template_is_added_by_adding_data(awx, data):
+    with (data / "70_job_templates.yml").open("a", encoding="utf-8") as handle:
+        handle.write('\n  - name: "{{ awx_name }} preflight"\n    playbook: playbooks/preflight.yml\n    credentials: [machine]\n')
+    # The new one, the one that was removed, and the three that have the S3 keys again.
+    for changes in (5, 0):
+        assert awx.only("job_templates", awx_data_dir=str(data)) == changes, awx.output
+    added = awx.stored("job_templates", "preflight")
+    assert not added["survey_enabled"]
+    assert awx.api.store.surveys.get(added["id"]) is None
+
+
+def test_everything_is_removed_but_what_may_be_others(awx):
+    """The template of the test before is no longer described, and stays."""
+    awx.api.store.remove("job_templates", awx.stored("job_templates", "preflight")["id"])
+    assert awx.run(awx_state="absent") > 8, awx.output
+    for kind in ("credentials", "execution_environments", "projects", "inventories", "inventory_sources", "job_templates", "workflow_job_templates",
+                 "workflow_job_template_nodes"):  # fmt: skip
+        assert awx.api.names(kind) == [], kind
+    assert awx.api.names("organizations") == ["Sparkflows MLOps"]
+    assert "MLflow login" in awx.api.names("credential_types")
+    assert awx.run(awx_state="absent") == 0, awx.output
+    assert awx.written == []
+
+
+# ---- refusals, each before anything is changed
+@pytest.mark.parametrize(("variables", "words"), [
+    ({"awx_execution_environment_image": ""}, "awx_execution_environment_image is empty"),
+    ({"awx_host": ""}, "awx_host is empty"),
+    ({"awx_token": ""}, "There is no login for AWX: set awx_token, or awx_username and awx_password"),
+    ({"awx_token": "wrong"}, "Authentication credentials were not provided. (Address and login are set by awx_host"),
+    ({"awx_host": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not give what is asked for"),
+    ({"awx_project_timeout": "0"}, "awx_project_timeout is 0: set it to a number from 1 to 7200"),
+    ({"awx_state": "gone"}, "value of awx_state must be one of: present, absent"),
+    ({"awx_credentials_in_use": ["machine", "s4"]}, "awx_credentials_in_use names s4: there are machine, sparkflows, mlflow, s3, scorer_registry"),
+    ({"mlops_s3_secret_key": ""}, "Sparkflows MLOps S3 keys (s3) needs secret_key. Set the variables that awx/30_credentials.yml reads"),
+    ({"awx_machine_key": ""}, "Sparkflows MLOps machine (machine) needs ssh_key_data"),
+])  # fmt: skip
+def test_refusals(fresh, variables, words):
+    assert fresh.run(**variables) is None
+    assert words in fresh.text
+    assert fresh.written == []
+
+
+def test_a_misspelt_key_is_refused(fresh, data):
+    replace(data / "40_execution_environments.yml", ("pull: missing", "pulls: missing"))
+    assert fresh.run(awx_data_dir=str(data)) is None
+    assert "awx_execution_environments: Sparkflows MLOps has pulls: there are name, description, organization, image, pull" in fresh.text
+
+
+def test_without_the_modules_it_says_what_to_install(fresh, tmp_path):
+    """All collections of the environment but awx.awx."""
+    installed = next(Path(path) for path in ansible_collections.__path__ if (Path(path) / "awx").is_dir())
+    for source in [PROJECT, *installed.glob("*/*")]:
+        name = "sparkflows/mlops" if source == PROJECT else source.relative_to(installed)
+        if str(name) != "awx/awx" and source.is_dir():
+            target = tmp_path / "ansible_collections" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+    where = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
+    assert fresh.run(environment={"CONTROLLER_OAUTH_TOKEN": TOKEN, **where}) is None
+    assert "The collection awx.awx is not installed: ansible-galaxy collection install awx.awx" in fresh.text
+
+
+def test_names_that_somebody_else_has_are_refused(fresh):
+    other = fresh.api.store.create("organizations", {"name": "other"})
+    fresh.api.store.create("inventories", {"name": "Sparkflows MLOps", "organization": other["id"]})
+    assert fresh.run() is None
+    assert "AWX has the same names elsewhere: inventories Sparkflows MLOps (other). It finds many things by name alone" in fresh.text
+    assert fresh.written == []
+
+
+@pytest.mark.parametrize(("switches", "words"), [
+    ({"update_result": "failed"}, "The update of the project Sparkflows MLOps ended as failed."),
+    ({"update_looks": 1000}, "is running after 1 seconds (awx_project_timeout)"),
+])  # fmt: skip
+def test_a_project_without_files_is_waited_for_with_a_bound(switches, words):
+    awx = Awx(**switches)
+    try:
+        order = ("organizations", "execution_environments", "projects")
+        assert awx.only(*order, awx_project_timeout=1, **{"_awx_project_interval": 1}) is None
+        assert words in awx.text
+        assert len([request for request in awx.requests if "projects/?name=" in request["path"]]) < 5
+    finally:
+        awx.api.stop()
