@@ -64,6 +64,13 @@ def test_good_answers_pass(check, method, writer):
 
 
 @pytest.mark.parametrize("writer", WRITERS)
+def test_a_version_instead_of_a_stage(check, writer):
+    code, said, model = check("registered_model", writer, score_offline_model_stage="", score_offline_model_version="3")
+    assert code == 0, said
+    assert [str(value) for value in model] == ["churn", "3", "churn"]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("method, answers, words", [
     ("workflow", {"score_offline_workflow_id": ""}, "score_offline_workflow_id is empty"),
     ("scorer_image", {"score_offline_output": ""}, "score_offline_output is empty"),

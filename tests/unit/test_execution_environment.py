@@ -90,8 +90,10 @@ def test_the_collection_is_found_in_a_checkout(tmp_path):
     (tmp_path / "galaxy.yml").touch()
     (tmp_path / "roles/here/tasks").mkdir(parents=True)
     (tmp_path / "roles/here/tasks/main.yml").write_text("[{ansible.builtin.debug: {msg: found the role of the checkout}}]")
-    (tmp_path / "play.yml").write_text("[{hosts: localhost, gather_facts: false, roles: [sparkflows.mlops.here]}]")
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks/play.yml").write_text("[{hosts: localhost, gather_facts: false, roles: [sparkflows.mlops.here]}]")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    done = subprocess.run([BIN / "ansible-playbook", "-i", "localhost,", "-c", "local", "play.yml"], cwd=tmp_path, env=environment, check=False,
+    command = [BIN / "ansible-playbook", "-i", "localhost,", "-c", "local", "playbooks/play.yml"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
     assert done.returncode == 0 and "found the role of the checkout" in done.stdout, done.stdout
