@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: artifact_store_info
 short_description: Whether an account can work with an S3-compatible artifact store
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Lists a bucket, writes a small object, reads it back and deletes it, and says which of these the account may do.
   - Fails if one of O(required) is not possible, and says which, and why. An address that does not answer, a certificate

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: postgresql_login_info
 short_description: Whether this host can log in to a PostgreSQL database, and make tables there
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Logs in from the host that it runs on, as the program will that is to use the database, and asks what that account may
     do. Changes nothing.
