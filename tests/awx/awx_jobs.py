@@ -261,7 +261,7 @@ class Launcher:
             "ident": str(number),
             "private_data_dir": str(folder),
             "playbook": template["playbook"],
-            "inventory": f"{root}/inventory/hosts",
+            "inventory": "hosts",
             "envvars": environment,
             "ssh_key": self.key,
             "suppress_env_files": True,
