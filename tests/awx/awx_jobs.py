@@ -261,7 +261,7 @@ class Launcher:
             "ident": str(number),
             "private_data_dir": str(folder),
             "playbook": template["playbook"],
-            "inventory": f"{root}/inventory/hosts",
+            "inventory": "hosts",
             "envvars": environment,
             "ssh_key": self.key,
             "suppress_env_files": True,
@@ -294,14 +294,16 @@ class Launcher:
         """The job's folder goes to the container on its standard input, and what it did comes back on its standard output."""
         import ansible_runner
 
-        sent, folder = io.BytesIO(), job["private_data_dir"]
-        ansible_runner.interface.run(streamer="transmit", _output=sent, **job)
-        command = ["docker", "run", "--rm", "--interactive", f"--network={network}", *(f"--volume={place}:{place}:ro" for place in mounts)]
-        done = subprocess.run([*command, image, "ansible-runner", "worker", "--private-data-dir=/runner"], input=sent.getvalue(), check=False,
-                              capture_output=True)  # fmt: skip
+        sent, back = (Path(job["private_data_dir"]).with_suffix(suffix) for suffix in (".sent", ".back"))
+        with sent.open("wb") as stream:
+            ansible_runner.interface.run(streamer="transmit", _output=stream, **job)
+        command = ["docker", "run", "--rm", "--interactive", f"--network={network}", *(f"--volume={place}:{place}:ro" for place in mounts), image,
+                   "ansible-runner", "worker", "--private-data-dir=/runner"]  # fmt: skip
+        with sent.open("rb") as standard_input, back.open("wb") as standard_output:
+            done = subprocess.run(command, stdin=standard_input, stdout=standard_output, stderr=subprocess.PIPE, check=False)
         assert done.returncode == 0, done.stderr.decode()
-        with contextlib.redirect_stdout(io.StringIO()):
-            ansible_runner.interface.run(streamer="process", _input=io.BytesIO(done.stdout), private_data_dir=folder, ident=job["ident"], quiet=True)
+        with back.open("rb") as stream, contextlib.redirect_stdout(io.StringIO()):
+            ansible_runner.interface.run(streamer="process", _input=stream, private_data_dir=job["private_data_dir"], ident=job["ident"], quiet=True)
 
     @staticmethod
     def result(folder, number):

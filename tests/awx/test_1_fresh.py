@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from awx_lab import ANSWERS, TEMPLATES
+from awx_lab import ANSWERS, TEMPLATES, warnings
 
 
 def first(template, *types):
@@ -46,7 +46,7 @@ def fixture_launched(lab, launcher, together):
 def test_check_succeeds(launched, name):
     job = launched[0]["check", name]
     assert job.status == "successful", job.output
-    assert job.warnings() == []
+    assert warnings(job) == []
 
 
 @pytest.mark.parametrize("what", BAD)

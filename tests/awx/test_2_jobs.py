@@ -7,7 +7,7 @@ import csv
 import io
 
 import pytest
-from awx_lab import ROWS, TEMPLATES
+from awx_lab import ROWS, TEMPLATES, warnings
 
 
 @pytest.fixture(scope="module", name="secrets")
@@ -27,7 +27,7 @@ def fixture_secrets(launcher):
 def test_job_succeeds_without_a_warning(jobs, name):
     job = jobs[name]
     assert job.status == "successful", job.output
-    assert job.warnings() == []
+    assert warnings(job) == []
     assert not any(event["event"] in ("runner_on_failed", "runner_on_unreachable") and not event["event_data"].get("ignore_errors")
                    for event in job.events)  # fmt: skip
 
