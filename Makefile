@@ -22,11 +22,10 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 SCENARIOS := offline_scoring serving stores two_hosts default mode_remote mode_local
-# Two of the runs in the lab at a time: most of their time is waiting. The long ones come first.
-IN_LAB := integration $(SCENARIOS:%=molecule-%)
+# Two at a time, what tells most the soonest first; of the runs in the lab the long ones, so that none of them is left alone at the end.
 .PHONY: test
-test: lint sanity unit ## All of lint, sanity, unit, integration and Molecule
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(IN_LAB)
+test: setup ## All of lint, sanity, unit, integration and Molecule
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit sanity integration $(SCENARIOS:%=molecule-%)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving

@@ -62,16 +62,16 @@ options:
     elements: str
     choices: [list, write, read, delete]
     default: [list, write, read, delete]
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
 attributes:
   check_mode:
-    description: Nothing is written in check mode, so only listing is tried, and reading if there is an object.
     support: partial
+    details: Nothing is written in check mode, so only listing is tried, and reading if there is an object.
   diff_mode:
-    description: What it writes it removes again, so there is no difference to show.
     support: none
-  platform:
-    description: Target operating systems.
-    platforms: posix
+    details: What it writes it removes again, so there is no difference to show.
+  idempotent:
     support: full
 """
 

@@ -49,6 +49,7 @@ options:
     type: int
     default: 10
 extends_documentation_fragment:
+  - sparkflows.mlops.attributes
   - sparkflows.mlops.attributes.info
 """
 

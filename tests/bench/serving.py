@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Counts and latencies of steady_requests.py before, during and after what happened meanwhile.
 
     serving.py <MLflow restarts> <the version is replaced> <that is done> < requests

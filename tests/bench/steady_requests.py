@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Steady requests against a served model: so many a second, each with a connection of its own, whatever becomes of those before.
 No more than 32 wait for their answer at a time; where they do, the next one is sent when one of them has it.
 
