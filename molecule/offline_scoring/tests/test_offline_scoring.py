@@ -69,7 +69,7 @@ def run(way, tmp_path, **variables):
     file.write_text(json.dumps(dict(WAYS[way][1], **variables)))
     inventories = ("inventories/lab", "inventories/offline_scoring", "molecule/offline_scoring/inventory")
     command = ["ansible-playbook", *(f"--inventory={PROJECT}/{one}" for one in inventories), "-e", f"@{file}"]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
     done = subprocess.run([*command, "playbooks/score_offline.yml"], cwd=PROJECT, env=environment, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
     return done.returncode, re.sub(r"\s+", " ", done.stdout)
