@@ -253,7 +253,7 @@ def test_full_disk(way, folder, tmp_path):
 
 
 # Trained by converge.yml. The scorer image gets the model as a folder that is on its host already.
-@pytest.fixture(scope="session", name="h2o_model", params=["breast-cancer-h2o", "breast-cancer-h2o-python"])
+@pytest.fixture(scope="session", name="h2o_model")
 def fixture_h2o_model(request):
     name = request.param
     folder = on_mlflow(ASK + f"print(find({name!r})[1])")
@@ -264,7 +264,10 @@ def fixture_h2o_model(request):
         return name, [float(row[column]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("way", ["scorer_image", "cluster"])
+# Models of H2O for Python are not for the lab's image yet, see its README.
+@pytest.mark.parametrize(
+    "way, h2o_model", [("scorer_image", "breast-cancer-h2o"), ("cluster", "breast-cancer-h2o"), ("cluster", "breast-cancer-h2o-python")],
+    indirect=["h2o_model"])
 def test_h2o_models(way, h2o_model, folder, tmp_path):
     name, expected = h2o_model
     place = folder(way, patients=text(ROWS))
@@ -281,8 +284,9 @@ def test_python_model_and_parquet(folder, tmp_path):
     python = sh("mlflow1", "systemctl show -P ExecStart mlflow | grep -o '/[^ ]*/bin/' | head -n 1").decode().strip() + "python"
     on_mlflow(PYTHON_MODEL, python)
     place = folder("local", same=text(ROWS))
-    in_pandas = f"import pandas; pandas.read_csv('{place['score_offline_input']}/same.csv').to_parquet('{place['score_offline_input']}/same.parquet')"
-    sh("mlflow1", f'{python} -c "$1"', in_pandas)
+    # pandas reads the last bit of some numbers otherwise.
+    in_pandas = "import pandas, sys; pandas.read_csv(sys.argv[1], float_precision='round_trip').to_parquet(sys.argv[2])"
+    sh("mlflow1", f'{python} -c "$@"', in_pandas, *(f"{place['score_offline_input']}/same.{kind}" for kind in ("csv", "parquet")))
     code, said = run("local", tmp_path, **place, score_offline_model_name="larger")
     assert code == 0, said[-3000:]
     radius, area = ROWS[0].index("radius_mean"), ROWS[0].index("area_worst")
