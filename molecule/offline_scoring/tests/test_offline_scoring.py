@@ -264,10 +264,8 @@ def fixture_h2o_model(request):
         return name, [float(row[column]) for row in csv.DictReader(file)]
 
 
-# Models of H2O for Python are not for the lab's image yet, see its README.
-@pytest.mark.parametrize(
-    "way, h2o_model", [("scorer_image", "breast-cancer-h2o"), ("cluster", "breast-cancer-h2o"), ("cluster", "breast-cancer-h2o-python")],
-    indirect=["h2o_model"])
+@pytest.mark.parametrize("h2o_model", ["breast-cancer-h2o", "breast-cancer-h2o-python"], indirect=True)
+@pytest.mark.parametrize("way", ["scorer_image", "cluster"])
 def test_h2o_models(way, h2o_model, folder, tmp_path):
     name, expected = h2o_model
     place = folder(way, patients=text(ROWS))
