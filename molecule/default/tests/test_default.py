@@ -135,3 +135,8 @@ def test_service_comes_back_after_a_kill(mlflow, name):
     mlflow.run_expect([0], f"kill -9 {before}")
     mlflow.run_expect([0], f"timeout 60 sh -c 'until systemctl is-active -q {name} && "
                            f"[ $(systemctl show -p MainPID --value {name}) != {before} ]; do sleep 1; done'")
+
+
+def test_mlflow_answers_again_after_the_kill(mlflow):
+    """Active is not ready; and what comes after these tests wants it ready."""
+    mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")

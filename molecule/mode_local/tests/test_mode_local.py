@@ -34,7 +34,7 @@ def fixture_report():
 def play(*arguments):
     """Run playbooks as their user would; gives what was said, in one line, and the number of changes."""
     inventories = [f"--inventory={PROJECT}/{one}" for one in ("inventories/one_machine", "molecule/mode_local/inventory")]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
     done = subprocess.run(["ansible-playbook", *inventories, "--diff", *arguments], cwd=PROJECT, env=environment, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]

@@ -69,7 +69,7 @@ def run(way, tmp_path, **variables):
     file.write_text(json.dumps(dict(WAYS[way][1], **variables)))
     inventories = ("inventories/lab", "inventories/offline_scoring", "molecule/offline_scoring/inventory")
     command = ["ansible-playbook", *(f"--inventory={PROJECT}/{one}" for one in inventories), "-e", f"@{file}"]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
     done = subprocess.run([*command, "playbooks/score_offline.yml"], cwd=PROJECT, env=environment, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
     return done.returncode, re.sub(r"\s+", " ", done.stdout)
@@ -168,7 +168,7 @@ def test_what_cannot_score_leaves_nothing(way, variables, why, folder, tmp_path)
     assert names(WAYS[way][0], place["score_offline_output"]) == []
 
 
-# What is needed to ask MLflow on its host, where it listens on loopback if there is a proxy in front of it.
+# What is needed to ask MLflow on its host, without the proxy that may be in front of it.
 ASK = """
 import json, pathlib, shutil, urllib.request
 
@@ -210,7 +210,7 @@ with mlflow.start_run():
 
 
 def on_mlflow(program, python="python3"):
-    address = sh("mlflow1", "ss -Hltn 'sport = :5000' | awk '{print $4}' | sort -r | head -n 1").decode().strip()
+    address = sh("mlflow1", ". /etc/mlflow/mlflow.env; echo $MLFLOW_HOST:$MLFLOW_PORT").decode().strip()
     given = f"API = 'http://{address}'\n{program}"
     return sh("mlflow1", f"cd /tmp && HOME=/tmp runuser -u mlflow -- {python} -", data=given.encode()).decode().strip()
 
@@ -253,7 +253,7 @@ def test_full_disk(way, folder, tmp_path):
 
 
 # Trained by converge.yml. The scorer image gets the model as a folder that is on its host already.
-@pytest.fixture(scope="session", name="h2o_model", params=["breast-cancer-h2o", "breast-cancer-h2o-python"])
+@pytest.fixture(scope="session", name="h2o_model")
 def fixture_h2o_model(request):
     name = request.param
     folder = on_mlflow(ASK + f"print(find({name!r})[1])")
@@ -264,6 +264,7 @@ def fixture_h2o_model(request):
         return name, [float(row[column]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.parametrize("h2o_model", ["breast-cancer-h2o", "breast-cancer-h2o-python"], indirect=True)
 @pytest.mark.parametrize("way", ["scorer_image", "cluster"])
 def test_h2o_models(way, h2o_model, folder, tmp_path):
     name, expected = h2o_model
@@ -281,8 +282,9 @@ def test_python_model_and_parquet(folder, tmp_path):
     python = sh("mlflow1", "systemctl show -P ExecStart mlflow | grep -o '/[^ ]*/bin/' | head -n 1").decode().strip() + "python"
     on_mlflow(PYTHON_MODEL, python)
     place = folder("local", same=text(ROWS))
-    in_pandas = f"import pandas; pandas.read_csv('{place['score_offline_input']}/same.csv').to_parquet('{place['score_offline_input']}/same.parquet')"
-    sh("mlflow1", f'{python} -c "$1"', in_pandas)
+    # pandas reads the last bit of some numbers otherwise.
+    in_pandas = "import pandas, sys; pandas.read_csv(sys.argv[1], float_precision='round_trip').to_parquet(sys.argv[2])"
+    sh("mlflow1", f'{python} -c "$@"', in_pandas, *(f"{place['score_offline_input']}/same.{kind}" for kind in ("csv", "parquet")))
     code, said = run("local", tmp_path, **place, score_offline_model_name="larger")
     assert code == 0, said[-3000:]
     radius, area = ROWS[0].index("radius_mean"), ROWS[0].index("area_worst")

@@ -116,7 +116,7 @@ def test_refused_before_anything_is_changed(mlflow, name):
     before = mlflow.check_output("stat -c '%Y %n' /etc/mlflow/mlflow.env; systemctl show -p MainPID mlflow")
     run = subprocess.run(
         ["ansible-playbook", *INVENTORIES, "--extra-vars", json.dumps(extra), "playbooks/preflight.yml", "playbooks/mlflow.yml"],
-        cwd=PROJECT, env=dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
+        cwd=PROJECT, env=dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0"),
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said = re.sub(r"\s+", " ", run.stdout)
     assert run.returncode != 0 and all(word in said for word in words), run.stdout

@@ -49,6 +49,8 @@ def fixture_session():
     """A Sparkflows that talks to MLflow. Where MLflow has no login of its own, it is not looked at."""
     session = requests.Session()
     session.auth = ("sparkflows", (CACHE / LAB / "secrets" / "mlflow_password").read_text().strip())
+    # A CA bundle in this computer's environment would go before the session's own.
+    session.trust_env = False
     session.verify = str(CACHE / LAB / "tls" / "ca.pem")
     return session
 
@@ -56,7 +58,7 @@ def fixture_session():
 def play(*arguments):
     return subprocess.run(
         ["ansible-playbook", *INVENTORIES, "playbooks/mlflow.yml", *arguments], cwd=PROJECT,
-        env=dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
+        env=dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0"),
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -118,29 +118,36 @@ def sparkling_water():
     return os.path.join(os.path.dirname(package.__file__), "sparkling_water_assembly.jar")
 
 
+def start_spark():
+    from pyspark.sql import SparkSession
+
+    # MLflow would take one core. H2O needs the classes of Sparkling Water.
+    builder = SparkSession.builder.master("local[*]").appName("score")
+    for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.bindAddress": "127.0.0.1",
+                        "spark.driver.host": "127.0.0.1", "spark.driver.extraClassPath": sparkling_water()}.items():
+        builder = builder.config(name, value)
+    builder.getOrCreate().sparkContext.setLogLevel("ERROR")
+
+
+def start_h2o():
+    import h2o
+    from pysparkling import H2OConf, H2OContext
+
+    # The lock has H2O as a part of Sparkling Water, without the h2o.jar that H2O's own client starts. MLflow connects to the one that runs.
+    H2OContext.getOrCreate(H2OConf().setLogLevel("WARN"))
+    h2o.no_progress()
+
+
 def load_model(directory):
     from mlflow import pyfunc
     from mlflow.models import Model
 
     try:
-        flavors = Model.load(directory).flavors
-        loader = flavors["python_function"]["loader_module"]
-        if loader == "mlflow.spark":
-            from pyspark.sql import SparkSession
-
-            # MLflow would take one core. Models of Sparkling Water need its classes.
-            builder = SparkSession.builder.master("local[*]").appName("score")
-            for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.bindAddress": "127.0.0.1",
-                                "spark.driver.host": "127.0.0.1", "spark.driver.extraClassPath": sparkling_water()}.items():
-                builder = builder.config(name, value)
-            builder.getOrCreate().sparkContext.setLogLevel("ERROR")
-        elif loader == "mlflow.h2o":
-            import h2o
-
-            # The lock has H2O as a part of Sparkling Water. MLflow connects to the one that runs.
-            h2o.init(ip="127.0.0.1", bind_to_localhost=True, extra_classpath=[sparkling_water()], ice_root="/tmp", log_dir="/tmp",
-                     jvm_custom_args=["-Dsys.ai.h2o.heartbeat.benchmark.enabled=false"])
-            h2o.no_progress()
+        loader = Model.load(directory).flavors["python_function"]["loader_module"]
+        if loader in ("mlflow.spark", "mlflow.h2o"):
+            start_spark()
+        if loader == "mlflow.h2o":
+            start_h2o()
         return pyfunc.load_model(directory)
     except Exception as error:
         raise Refused(BAD_MODEL, f"The model does not load: {type(error).__name__}: {error}") from error
