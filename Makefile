@@ -6,7 +6,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 TOOLS := .venv/.installed
-COLLECTION := .cache/collections/ansible_collections/sparkflows/mlops
 
 .PHONY: help
 help: ## List what can be made
@@ -71,7 +70,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: lab
 	molecule test --scenario-name $* --report
 
 .PHONY: setup
-setup: $(TOOLS) $(COLLECTION)
+setup: $(TOOLS)
 
 # Debian keeps venv in a package of its own. uv comes first: it installs the rest in seconds.
 $(TOOLS): .config/dev-requirements.txt
@@ -80,11 +79,6 @@ $(TOOLS): .config/dev-requirements.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement <(sed -n '/^uv==/,/[^\\]$$/p' $<)
 	@.venv/bin/uv pip install --quiet --require-hashes --python .venv/bin/python --requirement $<
 	@touch $@
-
-# A collection is found by its place below ansible_collections; the checkout gets one by a link.
-$(COLLECTION):
-	@mkdir -p $(@D)
-	@ln -sfn ../../../.. $@
 
 .PHONY: lock
 lock: setup ## Renew the locks of the development tools and of the stacks
