@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from playbook_run import Run
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAME = "integration"
@@ -20,17 +21,6 @@ CANARIES = {
     "mlops_s3_access_key": "CANARYACCESSKEY7D1F",
     "mlops_s3_secret_key": "canary/s3+secret=key-7d1f",
 }
-
-
-class Run:
-    """What a run of ansible-playbook said and did."""
-
-    def __init__(self, completed):
-        self.returncode = completed.returncode
-        self.output = completed.stdout
-        # Messages are folded by the YAML output; one line is easier to search.
-        self.text = re.sub(r"\s+", " ", self.output)
-        self.changed = {host: int(number) for host, number in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
 
 
 class Lab:

@@ -2,36 +2,11 @@
 
 import csv
 import json
-import os
-from pathlib import Path
 
 import pytest
-import testinfra
+from conftest import LAB, LAB_DIR, PROJECT
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
-LAB_DIR = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab")) / LAB
 SERVICES = ["mlflow", "fire-mlops-server", "mlflow-model@breast-cancer-risk"]
-
-
-@pytest.fixture(name="mlflow", scope="module")
-def fixture_mlflow():
-    return testinfra.get_host(f"docker://{LAB}-mlflow1")
-
-
-@pytest.fixture(name="sparkflows", scope="module")
-def fixture_sparkflows():
-    return testinfra.get_host(f"docker://{LAB}-sparkflows1")
-
-
-@pytest.fixture(name="address", scope="module")
-def fixture_address(mlflow):
-    return mlflow.interface("eth0").addresses[0]
-
-
-@pytest.fixture(name="report", scope="module")
-def fixture_report():
-    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", SERVICES)

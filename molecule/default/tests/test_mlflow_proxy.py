@@ -1,17 +1,12 @@
 """MLflow behind its proxy: who gets in, and what becomes of the published requests that make MLflow 1.30 read what it should not."""
 
 import json
-import os
 import re
 import uuid
-from pathlib import Path
 
 import pytest
-import testinfra
+from conftest import secret
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
-LAB_DIR = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab")) / LAB
 CA = "/etc/ssl/lab-ca.pem"
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
@@ -68,24 +63,14 @@ print(json.dumps(rows))
 """
 
 
-@pytest.fixture(name="mlflow", scope="module")
-def fixture_mlflow():
-    return testinfra.get_host(f"docker://{LAB}-mlflow1")
-
-
-@pytest.fixture(name="sparkflows", scope="module")
-def fixture_sparkflows():
-    return testinfra.get_host(f"docker://{LAB}-sparkflows1")
-
-
 @pytest.fixture(name="url", scope="module")
-def fixture_url(mlflow):
-    return f"https://{mlflow.interface('eth0').addresses[0]}:5000"
+def fixture_url(address):
+    return f"https://{address}:5000"
 
 
 def login(name):
     file = {"sparkflows": "mlflow_password", "reader": "mlflow_reader"}[name]
-    return f"{name}:{(LAB_DIR / 'secrets' / file).read_text(encoding='utf-8').strip()}"
+    return f"{name}:{secret(file)}"
 
 
 def ask_rows(host, url, rows, user=None, credentials=None):

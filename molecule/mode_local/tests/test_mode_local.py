@@ -1,24 +1,18 @@
 """One machine that carries Sparkflows and MLflow, seen from itself and from outside; and what a switch to this mode leaves."""
 
-import json
-import os
 import re
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
-import testinfra
+from conftest import lab_host, play
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
 UNIT = "/etc/systemd/system/fire-mlops-server.service"
 PROGRAM, SETTINGS = "/opt/fire-mlops", "/etc/mlflow/fire-mlops-server.env"
 
 
 @pytest.fixture(name="machine", scope="module")
 def fixture_machine():
-    return testinfra.get_host(f"docker://{LAB}-machine1")
+    return lab_host("machine1")
 
 
 @pytest.fixture(name="address", scope="module")
@@ -26,19 +20,12 @@ def fixture_address(machine):
     return machine.interface("eth0").addresses[0]
 
 
-@pytest.fixture(name="report", scope="module")
-def fixture_report():
-    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
-
-
-def play(*arguments):
-    """Run playbooks as their user would; gives what was said, in one line, and the number of changes."""
-    inventories = [f"--inventory={PROJECT}/{one}" for one in ("inventories/one_machine", "molecule/mode_local/inventory")]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
-    done = subprocess.run(["ansible-playbook", *inventories, "--diff", *arguments], cwd=PROJECT, env=environment, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:]
-    return re.sub(r"\s+", " ", done.stdout), int(re.findall(r"^machine1\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.M)[-1])
+def switch(*arguments):
+    """Run what a switch of the mode takes; gives what was said, and the number of changes."""
+    run = play("--diff", "playbooks/mlflow.yml", "playbooks/sparkflows.yml", "--tags=serving_firewall,fire_mlops_server,sparkflows_configuration",
+               *arguments)
+    assert run.returncode == 0, run.output[-5000:]
+    return run.text, run.changed["machine1"]
 
 
 def rules(machine):
@@ -81,15 +68,14 @@ def test_report_says_that_all_is_well(report):
 
 def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     """From fire_mlops_server to local: the service, its opening and its setting stay until they are to be removed."""
-    playbooks = ["playbooks/mlflow.yml", "playbooks/sparkflows.yml", "--tags=serving_firewall,fire_mlops_server,sparkflows_configuration"]
-    play(*playbooks, "-e", "mlops_deploy_mode=fire_mlops_server")
+    switch("-e", "mlops_deploy_mode=fire_mlops_server")
     answers = f"python3 -c 'import socket; socket.create_connection((\"{address}\", 8086), 5)'"
     machine.run_expect([0], answers)
     assert 'port="8086"' in rules(machine)
     process = machine.service("fire-mlops-server").systemd_properties["MainPID"]
 
     # Without the variable: only the deploy mode in Sparkflows is another one.
-    said, changed = play(*playbooks)
+    said, changed = switch()
     assert changed == 1
     for words in (
         "left over from the deploy mode fire_mlops_server: the firewall (firewalld)", "reach port 8086. It stays open.",
@@ -101,7 +87,7 @@ def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     machine.run_expect([0], answers)
     assert 'port="8086"' in rules(machine)
 
-    said, changed = play(*playbooks, "-e", "mlops_remove_unused=true")
+    said, changed = switch("-e", "mlops_remove_unused=true")
     assert "stopped and removed now" in said and "It is closed now." in said
     # The policy's file and its reload, the service, its files, and the setting.
     assert changed == 5
@@ -112,5 +98,5 @@ def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     assert machine.file("/var/lib/fire-mlops-server").exists and machine.user("fire-mlops").exists
     assert machine.service("mlflow").is_running
 
-    said, changed = play(*playbooks, "-e", "mlops_remove_unused=true")
+    said, changed = switch("-e", "mlops_remove_unused=true")
     assert changed == 0 and "left over" not in said

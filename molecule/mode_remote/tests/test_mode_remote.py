@@ -1,16 +1,11 @@
 """Two machines that let each other in over SSH, seen from the machines themselves; and what is left of that when the mode changes."""
 
-import json
 import os
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
-import testinfra
+from conftest import LAB, LAB_DIR, PROJECT, lab_host, play
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
 KEY = "/etc/sparkflows-mlops/ssh/id_mlops"
 ENDS = {"mlflow1": "sparkflows1", "sparkflows1": "mlflow1"}
 STRICT = f"-i {KEY} -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=5"
@@ -18,7 +13,7 @@ STRICT = f"-i {KEY} -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTime
 
 @pytest.fixture(name="hosts", scope="module")
 def fixture_hosts():
-    return {name: testinfra.get_host(f"docker://{LAB}-{name}") for name in ENDS}
+    return {name: lab_host(name) for name in ENDS}
 
 
 @pytest.fixture(name="addresses", scope="module")
@@ -26,24 +21,15 @@ def fixture_addresses(hosts):
     return {name: host.interface("eth0").addresses[0] for name, host in hosts.items()}
 
 
-@pytest.fixture(name="report", scope="module")
-def fixture_report():
-    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
-
-
 def as_user(host, command):
     return host.run("runuser -u sparkflows -- sh -c %s", command)
 
 
-def play(*arguments):
-    """Run playbooks as their user would; gives what was said, in one line, and the number of changes on each host."""
-    inventories = [f"--inventory={PROJECT}/{one}" for one in ("inventories/lab", "molecule/mode_remote/inventory")]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
-    done = subprocess.run(["ansible-playbook", *inventories, *arguments], cwd=PROJECT, env=environment, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:]
-    changed = {host: int(number) for host, number in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.M)}
-    return re.sub(r"\s+", " ", done.stdout), changed
+def switch(*arguments):
+    """Run what a switch to another mode takes; gives what was said, and the number of changes on each host."""
+    run = play("playbooks/ssh_access.yml", "playbooks/sparkflows.yml", "-e", "mlops_deploy_mode=fire_mlops_server", "--diff", *arguments)
+    assert run.returncode == 0, run.output[-5000:]
+    return run.text, run.changed
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -109,7 +95,7 @@ def test_private_keys_stay_where_they_were_made(hosts):
     keys = {host.check_output("sha256sum < %s", KEY) for host in hosts.values()}
     assert len(keys) == 2
     # Not on the controller: neither in the lab's folder nor in what Ansible keeps.
-    for folder in (PROJECT / ".cache" / "lab" / LAB, PROJECT / "reports" / LAB):
+    for folder in (LAB_DIR, PROJECT / "reports" / LAB):
         for path in folder.rglob("*") if folder.is_dir() else []:
             assert not path.is_file() or b"OPENSSH PRIVATE KEY" not in path.read_bytes(), path
 
@@ -140,9 +126,7 @@ def test_report_says_that_all_is_well(report):
 
 def test_switch_to_another_mode_removes_nothing_by_surprise(hosts, addresses):
     """Last: it takes the SSH access away."""
-    playbooks = ["playbooks/ssh_access.yml", "playbooks/sparkflows.yml"]
-    mode = ["-e", "mlops_deploy_mode=fire_mlops_server", "--diff"]
-    said, changed = play(*playbooks, *mode)
+    said, changed = switch()
     assert changed["mlflow1"] == 0
     for name, other in ENDS.items():
         assert f"{name}: left over from the deploy mode remote:" in said
@@ -157,7 +141,7 @@ def test_switch_to_another_mode_removes_nothing_by_surprise(hosts, addresses):
     hosts["mlflow1"].run_expect([0], add)
     copied = "/opt/sparkflows/copy-of-the-key"
     hosts["sparkflows1"].run_expect([0], f"install -o sparkflows -m 600 {KEY} {copied}")
-    said, changed = play(*playbooks, *mode, "-e", "mlops_remove_unused=true")
+    said, changed = switch("-e", "mlops_remove_unused=true")
     assert changed["mlflow1"] == 2 and changed["sparkflows1"] == 3
     for host in hosts.values():
         assert not host.file(KEY).exists and not host.file("/etc/ssh/ssh_config.d/50-sparkflows-mlops.conf").exists
@@ -165,5 +149,5 @@ def test_switch_to_another_mode_removes_nothing_by_surprise(hosts, addresses):
     refused = as_user(hosts["sparkflows1"], command.replace(KEY, copied))
     assert refused.rc == 255 and "Permission denied (publickey" in refused.stderr, refused.stderr
 
-    said, changed = play(*playbooks, *mode, "-e", "mlops_remove_unused=true")
+    said, changed = switch("-e", "mlops_remove_unused=true")
     assert set(changed.values()) == {0} and "left over" not in said

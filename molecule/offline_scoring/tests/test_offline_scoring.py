@@ -6,15 +6,12 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
+from conftest import LAB, LAB_DIR, PROJECT, play
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
 DATA = list(csv.reader((PROJECT / "tests/data/breast-cancer-wisconsin/data.csv").open(encoding="utf-8")))
 ROWS = [row[:-1] for row in DATA]  # without the label
 OUTPUT = "/srv/scoring/out"
@@ -64,15 +61,11 @@ def text(rows):
 
 
 def run(way, tmp_path, **variables):
-    """Run the playbook as its user would; gives the return code and what was said, in one line."""
+    """Gives the return code and what was said, in one line."""
     file = tmp_path / "vars.json"
     file.write_text(json.dumps(dict(WAYS[way][1], **variables)))
-    inventories = ("inventories/lab", "inventories/offline_scoring", "molecule/offline_scoring/inventory")
-    command = ["ansible-playbook", *(f"--inventory={PROJECT}/{one}" for one in inventories), "-e", f"@{file}"]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
-    done = subprocess.run([*command, "playbooks/score_offline.yml"], cwd=PROJECT, env=environment, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    return done.returncode, re.sub(r"\s+", " ", done.stdout)
+    done = play("-e", f"@{file}", "playbooks/score_offline.yml")
+    return done.returncode, done.text
 
 
 @pytest.fixture(name="folder")
@@ -102,7 +95,7 @@ def test_every_row_is_there_in_its_order(way):
 
 @pytest.mark.parametrize("way", SAME_MODEL)
 def test_predictions_are_those_of_training(way):
-    with open(PROJECT / f".cache/lab/{LAB}/breast-cancer-risk-predictions.csv", encoding="utf-8") as file:
+    with open(LAB_DIR / "breast-cancer-risk-predictions.csv", encoding="utf-8") as file:
         expected = [float(row["prediction"]) for row in csv.DictReader(file)]
     scored = table(read(WAYS[way][0], f"{OUTPUT}/{way}/patients.csv"))
     assert [float(row[-1]) for row in scored[1:]] == expected
@@ -259,7 +252,7 @@ def fixture_h2o_model(request):
     folder = on_mlflow(ASK + f"print(find({name!r})[1])")
     packed = sh("mlflow1", 'tar -C "$1" -c .', folder)
     sh("scorer1", 'mkdir -p "/srv/$1" && tar -C "/srv/$1" -x --no-same-owner && chmod -R a+rX "/srv/$1"', name, data=packed)
-    with open(PROJECT / f".cache/lab/{LAB}/breast-cancer-h2o-predictions.csv", encoding="utf-8") as file:
+    with open(LAB_DIR / "breast-cancer-h2o-predictions.csv", encoding="utf-8") as file:
         column = "python" if name.endswith("python") else "prediction"
         return name, [float(row[column]) for row in csv.DictReader(file)]
 

@@ -3,20 +3,14 @@
 import base64
 import csv
 import json
-import os
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-import testinfra
 import yaml
+from conftest import LAB, LAB_DIR, PROJECT, ansible, play, secret
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("LAB_CACHE_DIR") or PROJECT / ".cache" / "lab") / LAB
 VARIABLES = yaml.safe_load((PROJECT / "molecule/serving/inventory/group_vars/all/serving.yml").read_text(encoding="utf-8"))
-INVENTORIES = ["-i", "inventories/lab", "-i", "molecule/serving/inventory"]
 CA = "/etc/ssl/lab-ca.pem"
 SPARK, STEADY, SLOW = (
     {"name": "breast-cancer-risk", "version": 1, "port": 5001, "timeout": 900, "memory_max": "2G"},
@@ -28,36 +22,15 @@ ROWS = json.dumps(VARIABLES["serving_sample"])
 HEALED_WITHIN = 30
 
 
-@pytest.fixture(name="mlflow", scope="module")
-def fixture_mlflow():
-    return testinfra.get_host(f"docker://{LAB}-mlflow1")
-
-
-@pytest.fixture(name="sparkflows", scope="module")
-def fixture_sparkflows():
-    return testinfra.get_host(f"docker://{LAB}-sparkflows1")
-
-
-@pytest.fixture(name="address", scope="module")
-def fixture_address(mlflow):
-    return mlflow.interface("eth0").addresses[0]
-
-
 @pytest.fixture(name="password", scope="module")
 def fixture_password():
-    return (CACHE / "secrets" / "serving_password").read_text(encoding="utf-8").split()[0]
-
-
-def ansible(*command):
-    environment = dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0", COLUMNS="500")
-    return subprocess.run([*command[:1], *INVENTORIES, *command[1:]], cwd=PROJECT, env=environment, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return secret("serving_password")
 
 
 def serve(*models, **variables):
     """What the run said, folded lines as one, and how it ended."""
-    run = ansible("ansible-playbook", "playbooks/serve_models.yml", "-e", json.dumps(dict(variables, model_serving_models=models)))
-    return run.returncode, " ".join(run.stdout.split())
+    run = play("playbooks/serve_models.yml", "-e", json.dumps(dict(variables, model_serving_models=models)))
+    return run.returncode, run.text
 
 
 # The same few lines on every host: the status and the answer.
@@ -101,7 +74,7 @@ def fixture_patients():
     data = list(csv.DictReader((PROJECT / "tests/data/breast-cancer-wisconsin/data.csv").open(encoding="utf-8")))[:3]
     columns = [column for column in data[0] if column != "malignant"]
     expected = [float(row["prediction"]) for row in csv.DictReader(
-        (CACHE / "breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
+        (LAB_DIR / "breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
     return {"columns": columns, "data": [[float(row[column]) for column in columns] for row in data]}, expected
 
 
@@ -160,7 +133,7 @@ def test_module_scores_a_file(sparkflows, address, password, patients):
     sparkflows.check_output("printf '%%s\\n' %s > /srv/score/rows.csv", rows)
     options = {"url": f"https://{address}:5001", "username": "scoring", "password": password, "ca_path": CA, "chunk_rows": 2,
                "src": "/srv/score/rows.csv", "dest": "/srv/score/out.csv"}
-    first, second = (ansible("ansible", "sparkflows1", "-m", "sparkflows.mlops.model_endpoint_score", "-a", json.dumps(options)).stdout
+    first, second = (ansible("ansible", "sparkflows1", "-m", "sparkflows.mlops.model_endpoint_score", "-a", json.dumps(options)).output
                      for _time in range(2))
     assert "CHANGED" in first and "SUCCESS" in second and password not in first + second
     written = list(csv.DictReader(sparkflows.file("/srv/score/out.csv").content_string.splitlines()))

@@ -1,45 +1,26 @@
 """MLflow on PostgreSQL and S3, seen from the stores and from the hosts."""
 
 import json
-import os
 import re
-import subprocess
-from pathlib import Path
 from urllib.parse import quote
 
 import boto3
 import pytest
-import testinfra
+from conftest import LAB_DIR, play, secret
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache" / "lab"))
-INVENTORIES = [f"--inventory={PROJECT}/inventories/{name}" for name in ("lab", "stores")]
-SECRETS = CACHE / LAB / "secrets"
-S3_SECRET = (SECRETS / "s3_secret_key").read_text().strip()
+S3_SECRET = secret("s3_secret_key")
 # As inventories/stores makes it.
-PASSWORD = (SECRETS / "database_password").read_text().strip() + "@:/?#%+& '\"\\$`ä"
+PASSWORD = secret("database_password") + "@:/?#%+& '\"\\$`ä"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "mlops:mlflow", "AWS_SECRET_ACCESS_KEY": S3_SECRET, "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_CA_BUNDLE": "/etc/ssl/lab-ca.pem", "AWS_CONFIG_FILE": "/opt/mlflow/etc/s3.conf", "MLFLOW_S3_ENDPOINT_URL": "https://store1:8443"}
 SCHEMA = "/opt/mlflow/current/bin/python /opt/mlflow/libexec/mlflow_schema.py"
 
 
-@pytest.fixture(name="mlflow", scope="module")
-def fixture_mlflow():
-    return testinfra.get_host(f"docker://{LAB}-mlflow1")
-
-
-@pytest.fixture(name="store", scope="module")
-def fixture_store():
-    return testinfra.get_host(f"docker://{LAB}-store1")
-
-
-@pytest.fixture(name="report", scope="module")
-def fixture_report():
-    checks = json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
-    assert checks["summary"]["failed"] == 0
-    return {check["name"]: check["evidence"] for check in checks["checks"]}
+@pytest.fixture(name="evidence", scope="module")
+def fixture_evidence(report):
+    assert report["summary"]["failed"] == 0
+    return {check["name"]: check["evidence"] for check in report["checks"]}
 
 
 @pytest.fixture(name="query", scope="module")
@@ -62,7 +43,7 @@ def test_connections_to_the_database_are_protected(query):
 def test_artifacts_are_in_the_bucket(store, mlflow):
     client = boto3.client(
         "s3", endpoint_url=f"https://{store.interface('eth0').addresses[0]}:8443", aws_access_key_id="mlops:mlflow",
-        aws_secret_access_key=S3_SECRET, region_name="us-east-1", verify=str(CACHE / LAB / "tls" / "ca.pem"))
+        aws_secret_access_key=S3_SECRET, region_name="us-east-1", verify=str(LAB_DIR / "tls/ca.pem"))
     keys = [item["Key"] for item in client.list_objects_v2(Bucket="registry")["Contents"]]
     assert any(re.fullmatch(r"mlflow/\d+/[0-9a-f]{32}/artifacts/model/MLmodel", key) for key in keys), keys
     # The probes of preflight and acceptance are gone.
@@ -70,19 +51,19 @@ def test_artifacts_are_in_the_bucket(store, mlflow):
     assert mlflow.check_output("find /var/lib/mlflow/artifacts -type f") == ""
 
 
-def test_model_from_the_bucket_scores_as_it_did_in_training(report):
-    assert report["score breast-cancer-risk"].startswith("569 rows") and "all predictions equal" in report["score breast-cancer-risk"]
+def test_model_from_the_bucket_scores_as_it_did_in_training(evidence):
+    assert evidence["score breast-cancer-risk"].startswith("569 rows") and "all predictions equal" in evidence["score breast-cancer-risk"]
 
 
-def test_fire_mlops_server_has_the_credentials_and_they_work(mlflow, report):
+def test_fire_mlops_server_has_the_credentials_and_they_work(mlflow, evidence):
     pid = mlflow.service("fire-mlops-server").systemd_properties["MainPID"]
     environment = dict(line.partition("=")[::2] for line in mlflow.check_output(f"tr '\\0' '\\n' < /proc/{pid}/environ").splitlines())
     assert CREDENTIALS.items() <= environment.items()
-    assert "s3://registry/mlflow/" in report["artifact round trip"]
+    assert "s3://registry/mlflow/" in evidence["artifact round trip"]
 
 
-def test_sparkflows_has_the_credentials():
-    state = json.loads(testinfra.get_host(f"docker://{LAB}-sparkflows1").check_output("cat /var/lib/sparkflows-double/state.json"))
+def test_sparkflows_has_the_credentials(sparkflows):
+    state = json.loads(sparkflows.check_output("cat /var/lib/sparkflows-double/state.json"))
     text = json.dumps(state)
     for value in ("mlops:mlflow", S3_SECRET, "https://store1:8443"):
         assert json.dumps(value)[1:-1] in text
@@ -114,13 +95,9 @@ REFUSED = {
 def test_refused_before_anything_is_changed(mlflow, name):
     extra, words = REFUSED[name]
     before = mlflow.check_output("stat -c '%Y %n' /etc/mlflow/mlflow.env; systemctl show -p MainPID mlflow")
-    run = subprocess.run(
-        ["ansible-playbook", *INVENTORIES, "--extra-vars", json.dumps(extra), "playbooks/preflight.yml", "playbooks/mlflow.yml"],
-        cwd=PROJECT, env=dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0"),
-        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    said = re.sub(r"\s+", " ", run.stdout)
-    assert run.returncode != 0 and all(word in said for word in words), run.stdout
-    assert set(re.findall(r"changed=(\d+)", run.stdout)) == {"0"} and PASSWORD[:24] not in run.stdout
+    run = play("--extra-vars", json.dumps(extra), "playbooks/preflight.yml", "playbooks/mlflow.yml")
+    assert run.returncode != 0 and all(word in run.text for word in words), run.output
+    assert set(run.changed.values()) == {0} and PASSWORD[:24] not in run.output
     assert mlflow.check_output("stat -c '%Y %n' /etc/mlflow/mlflow.env; systemctl show -p MainPID mlflow") == before
 
 

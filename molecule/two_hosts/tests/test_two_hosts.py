@@ -1,65 +1,44 @@
 """Two MLflow hosts behind one address: what is restarted is not missed, and what stops the first one does not reach the second."""
 
 import json
-import os
 import re
 import statistics
-import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import requests
-import testinfra
+from conftest import LAB_DIR, lab_host, play, secret
 
-LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache" / "lab"))
-INVENTORIES = [f"--inventory={PROJECT}/{name}" for name in (
-    "inventories/lab", "inventories/stores", "inventories/two_hosts", "molecule/two_hosts/inventory")]
 SEARCH = "/api/2.0/mlflow/registered-models/search"
 
 
 @pytest.fixture(name="hosts", scope="module")
 def fixture_hosts():
-    return [testinfra.get_host(f"docker://{LAB}-{name}") for name in ("mlflow1", "mlflow2")]
+    return [lab_host(name) for name in ("mlflow1", "mlflow2")]
 
 
-@pytest.fixture(name="store", scope="module")
-def fixture_store():
-    return testinfra.get_host(f"docker://{LAB}-store1")
-
-
-@pytest.fixture(name="report", scope="module")
-def fixture_report():
-    report = json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
+@pytest.fixture(name="checks", scope="module")
+def fixture_checks(report):
     assert report["summary"]["failed"] == 0
     return report["checks"]
 
 
 @pytest.fixture(name="url", scope="module")
-def fixture_url(report):
+def fixture_url(checks):
     """The tracking URL that Sparkflows has."""
-    return next(json.loads(check["evidence"].partition(" = ")[2]) for check in report if check["name"] == "setting mlflow_url")
+    return next(json.loads(check["evidence"].partition(" = ")[2]) for check in checks if check["name"] == "setting mlflow_url")
 
 
 @pytest.fixture(name="session")
 def fixture_session():
     """A Sparkflows that talks to MLflow. Where MLflow has no login of its own, it is not looked at."""
     session = requests.Session()
-    session.auth = ("sparkflows", (CACHE / LAB / "secrets" / "mlflow_password").read_text().strip())
+    session.auth = ("sparkflows", secret("mlflow_password"))
     # A CA bundle in this computer's environment would go before the session's own.
     session.trust_env = False
-    session.verify = str(CACHE / LAB / "tls" / "ca.pem")
+    session.verify = str(LAB_DIR / "tls/ca.pem")
     return session
-
-
-def play(*arguments):
-    return subprocess.run(
-        ["ansible-playbook", *INVENTORIES, "playbooks/mlflow.yml", *arguments], cwd=PROJECT,
-        env=dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0"),
-        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def pids(hosts):
@@ -70,8 +49,8 @@ def test_sparkflows_has_the_stable_address(url, store):
     assert store.interface("eth0").addresses[0] in url
 
 
-def test_both_hosts_passed_the_proof(report):
-    assert {check["host"] for check in report if check["name"] == "artifact round trip" and "s3://registry/" in check["evidence"]} == {
+def test_both_hosts_passed_the_proof(checks):
+    assert {check["host"] for check in checks if check["name"] == "artifact round trip" and "s3://registry/" in check["evidence"]} == {
         "mlflow1", "mlflow2"}
 
 
@@ -123,11 +102,11 @@ def test_restart_of_both_is_not_noticed(hosts, session, url):
     loop = Requests(session, url)
     loop.start()
     time.sleep(3)
-    run = play("--extra-vars", "mlflow_server_workers=1")
+    run = play("playbooks/mlflow.yml", "--extra-vars", "mlflow_server_workers=1")
     time.sleep(3)
     said = loop.stop()
     print(said)
-    assert run.returncode == 0, run.stdout
+    assert run.returncode == 0, run.output
     after = pids(hosts)
     assert not set(before) & set(after)
     assert not loop.failed and len(loop.seconds) > 100, said + str(loop.failed[:5])
@@ -138,12 +117,12 @@ def test_restart_of_both_is_not_noticed(hosts, session, url):
 
 def test_what_stops_the_first_never_reaches_the_second(hosts, session, url):
     before = pids(hosts)
-    run = play("--extra-vars", json.dumps({"mlflow_server_environment": {"MLFLOW_GUNICORN_OPTS": "--no-such-option"}}))
-    assert run.returncode != 0 and "no-such-option" in run.stdout, run.stdout
-    assert re.search(r"^mlflow1 .*failed=1", run.stdout, re.M)
+    run = play("playbooks/mlflow.yml", "--extra-vars", json.dumps({"mlflow_server_environment": {"MLFLOW_GUNICORN_OPTS": "--no-such-option"}}))
+    assert run.returncode != 0 and "no-such-option" in run.output, run.output
+    assert re.search(r"^mlflow1 .*failed=1", run.output, re.M)
     assert pids(hosts)[1] == before[1]
     assert "no-such-option" not in hosts[1].file("/etc/mlflow/mlflow.env").content_string
     for _number in range(10):
         assert session.get(url + SEARCH, params={"max_results": 1}, timeout=30).ok
-    healed = play()
-    assert healed.returncode == 0, healed.stdout
+    healed = play("playbooks/mlflow.yml")
+    assert healed.returncode == 0, healed.output

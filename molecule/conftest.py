@@ -1,0 +1,72 @@
+"""What the tests of all scenarios share: the lab's hosts, its secrets, its report, and runs of Ansible as a user would start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import testinfra
+import yaml
+from playbook_run import Run
+
+LAB = os.environ["LAB_NAME"]
+PROJECT = Path(__file__).resolve().parents[1]
+LAB_DIR = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab")) / LAB
+
+
+def secret(name):
+    return (LAB_DIR / "secrets" / name).read_text(encoding="utf-8").strip()
+
+
+def lab_host(name):
+    return testinfra.get_host(f"docker://{LAB}-{name}")
+
+
+def inventories():
+    """Those that Molecule gives to the scenario's own playbooks."""
+    # pytest names the test that it runs, wherever it was started.
+    scenario = (PROJECT / os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]).parents[1]
+    own, shared = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (scenario / "molecule.yml", PROJECT / ".config/molecule/config.yml"))
+    arguments = own.get("ansible", shared["ansible"])["executor"]["args"]["ansible_playbook"]
+    return [argument.replace("${MOLECULE_PROJECT_DIRECTORY}", str(PROJECT)) for argument in arguments if argument.startswith("--inventory=")]
+
+
+def ansible(program, *arguments):
+    """Run a program of Ansible on the scenario's inventories."""
+    # On a terminal, Molecule asks for colors.
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    return Run(subprocess.run([program, *inventories(), *arguments], cwd=PROJECT, env=environment, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))  # fmt: skip
+
+
+def play(*arguments):
+    return ansible("ansible-playbook", *arguments)
+
+
+@pytest.fixture(name="mlflow", scope="session")
+def fixture_mlflow():
+    return lab_host("mlflow1")
+
+
+@pytest.fixture(name="sparkflows", scope="session")
+def fixture_sparkflows():
+    return lab_host("sparkflows1")
+
+
+@pytest.fixture(name="store", scope="session")
+def fixture_store():
+    return lab_host("store1")
+
+
+@pytest.fixture(name="address", scope="session")
+def fixture_address(mlflow):
+    """Where the others reach MLflow."""
+    return mlflow.interface("eth0").addresses[0]
+
+
+@pytest.fixture(name="report", scope="session")
+def fixture_report():
+    return json.loads((PROJECT / "reports" / LAB / "acceptance.json").read_text(encoding="utf-8"))
