@@ -20,12 +20,12 @@ demo: setup ## Fresh machine to a scored model, in a lab on this computer that s
 down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
-SCENARIOS := offline_scoring serving stores default two_hosts mode_remote mode_local
-# Two at a time, what tells most the soonest first; of the runs in the lab the long ones, so that none of them is left alone at the end.
-IN_LAB := integration $(SCENARIOS:%=molecule-%)
+SCENARIOS := offline_scoring two_hosts serving default stores mode_remote mode_local
+# Three at a time, since runs in a lab wait a good part of their time; what others need first, and the long ones before the short ones.
+IN_LAB := integration $(SCENARIOS:%=molecule-%) test-awx
 .PHONY: test
-test: setup ## All of lint, sanity, unit, integration and Molecule
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint unit sanity $(IN_LAB)
+test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images unit lint sanity roles $(IN_LAB)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving
@@ -49,17 +49,25 @@ sanity: setup ## ansible-test sanity on the built and installed collection
 unit: setup ## Unit tests
 	pytest tests/unit
 
+.PHONY: roles
+roles: setup ## Roles on this computer, against doubles of Sparkflows and AWX
+	pytest tests/roles
+
 # Once, before labs are made side by side.
 .PHONY: lab
 lab: setup ## What all labs share: Docker engine, image, artifacts
 	@ansible-playbook playbooks/lab_up.yml --tags shared
 
+.PHONY: images
+images: lab ## The scorer image and the execution environment, which some labs need
+	@ansible-playbook --inventory inventories/lab --inventory inventories/awx tests/lab/images.yml
+
 .PHONY: integration
-integration: lab ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
+integration: images ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
 	pytest tests/integration
 
 .PHONY: test-awx
-test-awx: lab ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
+test-awx: images ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
 	LAB_NAME=awx pytest tests/awx
 
 .PHONY: molecule
@@ -68,6 +76,7 @@ molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: lab
 	molecule test --scenario-name $* --report
+molecule-offline_scoring: images
 
 .PHONY: setup
 setup: $(TOOLS)
