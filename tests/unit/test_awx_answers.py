@@ -28,7 +28,7 @@ GOOD = {
 }
 TEMPLATES = {template["extra_vars"]["score_offline_method"]: template for name, template in templates().items() if name.startswith("score")}
 SURROUNDINGS = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "scorer_release": "1"}
-WRITERS = {"texts": lambda variables: json.dumps(variables), "texts marked unsafe": variables_file}
+WRITERS = {"texts": json.dumps, "texts marked unsafe": variables_file}
 
 
 @pytest.fixture(name="check")

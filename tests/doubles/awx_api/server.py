@@ -750,7 +750,7 @@ class Store:
         for key, value in query.items():
             if key in ("page", "page_size", "order_by"):
                 continue
-            field, _, how = key.partition("__")
+            field, _mark, how = key.partition("__")
             if field not in known or how not in ("", "in", "exact"):
                 model = "".join(word.capitalize() for word in RESOURCES.get(kind, {"type": "unified_job_template"})["type"].split("_"))
                 raise Refusal(400, {"detail": f"{model} has no field named '{field}'"})
@@ -823,10 +823,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def authenticate(self, parts):
         api = self.server.api
-        kind, _, value = (self.headers.get("Authorization") or "").partition(" ")
+        kind, _space, value = (self.headers.get("Authorization") or "").partition(" ")
         if kind == "Basic":
             try:
-                name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+                name, _colon, password = base64.b64decode(value, validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
                 name = password = ""
             if api.settings.users.get(name) != password or not password:

@@ -55,9 +55,9 @@ def fixture_client(api):
 def fixture_recorded(api, client):
     """The objects that the recorded requests were made among, with their ids."""
 
-    def make(number, kind, /, **body):
+    def make(number, path, /, **body):
         api.store.last = number - 1
-        status, answer = client(f"POST {kind}/", body)
+        status, answer = client(f"POST {path}/", body)
         assert status == 201, answer
         assert answer["id"] == number
         return answer
