@@ -21,11 +21,12 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 SCENARIOS := offline_scoring two_hosts serving default stores mode_remote mode_local
-# Three at a time, since runs in a lab wait a good part of their time; what others need first, and the long ones before the short ones.
-IN_LAB := integration $(SCENARIOS:%=molecule-%) test-awx
 .PHONY: test
+# Three at a time: a run in a lab waits a good part of its time. The long ones first. make would start what waits for the images last, so they are
+# there before the second step.
 test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images unit lint sanity roles $(IN_LAB)
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images roles unit lint sanity
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= integration $(SCENARIOS:%=molecule-%) test-awx
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving
@@ -53,7 +54,9 @@ unit: setup ## Unit tests
 roles: setup ## Roles on this computer, against doubles of Sparkflows and AWX
 	pytest tests/roles
 
-# Once, before labs are made side by side.
+# Once, before labs are made side by side: targets in the lab need one of these.
+LAB := lab
+IMAGES := images
 .PHONY: lab
 lab: setup ## What all labs share: Docker engine, image, artifacts
 	@ansible-playbook playbooks/lab_up.yml --tags shared
@@ -63,20 +66,20 @@ images: lab ## The scorer image and the execution environment, which some labs n
 	@ansible-playbook --inventory inventories/lab --inventory inventories/awx tests/lab/images.yml
 
 .PHONY: integration
-integration: images ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
+integration: $(IMAGES) ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
 	pytest tests/integration
 
 .PHONY: test-awx
-test-awx: images ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
+test-awx: $(IMAGES) ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
 	LAB_NAME=awx pytest tests/awx
 
 .PHONY: molecule
 molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make molecule-default
 
 .PHONY: $(SCENARIOS:%=molecule-%)
-$(SCENARIOS:%=molecule-%): molecule-%: lab
+$(SCENARIOS:%=molecule-%): molecule-%: $(LAB)
 	molecule test --scenario-name $* --report
-molecule-offline_scoring: images
+molecule-offline_scoring: $(IMAGES)
 
 .PHONY: setup
 setup: $(TOOLS)
