@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import testinfra
 import yaml
-from playbook_run import Run
+from playbook_run import PROJECT, run
 
 LAB = os.environ["LAB_NAME"]
-PROJECT = Path(__file__).resolve().parents[1]
 LAB_DIR = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab")) / LAB
 
 
@@ -36,10 +34,7 @@ def inventories():
 
 def ansible(program, *arguments):
     """Run a program of Ansible on the scenario's inventories."""
-    # On a terminal, Molecule asks for colors.
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
-    return Run(subprocess.run([program, *inventories(), *arguments], cwd=PROJECT, env=environment, check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))  # fmt: skip
+    return run(program, *inventories(), *arguments)
 
 
 def play(*arguments):

@@ -1,8 +1,35 @@
-"""For the tests of the collection in labs, be they Molecule's or not."""
+"""Runs of Ansible, for all tests of the collection."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+# This computer, as a host.
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+
+# Each case is a host of the group mlflow. Besides the problem that the preflight of its `role` found, what `told` asks for is noted.
+PREFLIGHTS = """
+- hosts: mlflow
+  gather_facts: false
+  environment: "{{ surroundings | default({}) }}"
+  tasks:
+    - block:
+        - ansible.builtin.include_role: {name: "sparkflows.mlops.{{ role }}", tasks_from: preflight, public: true}
+        - ansible.builtin.set_fact: {found: "{{ dict(told | default({}), problem='') }}"}
+      rescue:
+        - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
+    - ansible.builtin.copy:
+        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'found'))) | to_json }}"
+        dest: found.json
+        mode: "0600"
+      run_once: true
+"""
 
 
 class Run:
@@ -14,3 +41,50 @@ class Run:
         # Messages are folded by the YAML output; one line is easier to search.
         self.text = re.sub(r"\s+", " ", self.output)
         self.changed = {host: int(number) for host, number in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+
+
+def environment_in(folder=PROJECT, **more):
+    """The environment of a run in a folder: it is the folder's ansible.cfg that counts, not the caller's."""
+    # On a terminal, Molecule asks for colors.
+    return {**os.environ, "ANSIBLE_CONFIG": f"{folder}/ansible.cfg", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500", **more}
+
+
+def run(*command, folder=PROJECT, **environment):
+    """Run a program of Ansible to its end, by default as a user of the checkout would."""
+    return Run(subprocess.run(command, cwd=folder, env=environment_in(folder, **environment), check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))  # fmt: skip
+
+
+def run_with(folder, variables, *arguments, **environment):
+    """Run a playbook from the checkout, on the hosts.json of a folder. Variables come from a file there, as secrets among them should."""
+    (folder / "vars.json").write_text(json.dumps(variables))
+    return run("ansible-playbook", "-i", folder / "hosts.json", "-e", f"@{folder}/vars.json", *arguments, **environment)
+
+
+def run_in(folder, inventory, playbook, *arguments, **environment):
+    """Run a text as a playbook, in a folder that finds the collection as if it were installed and has no ansible.cfg."""
+    (folder / "hosts.json").write_text(json.dumps(inventory))
+    (folder / "play.yml").write_text(playbook)
+    return run(Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4", *arguments, folder=folder,
+               ANSIBLE_COLLECTIONS_PATH=str(PROJECT / "collections"), ANSIBLE_HOME=str(folder / "home"), **environment)  # fmt: skip
+
+
+def found_in(folder, inventory, playbook):
+    """What the playbook wrote into found.json."""
+    done = run_in(folder, inventory, playbook)
+    assert done.returncode == 0, done.output[-5000:]
+    return json.loads((folder / "found.json").read_text())
+
+
+def preflights(folder, cases, common, before=""):
+    """Case -> what the preflight of its role found. A play may come before."""
+    children = {"mlflow": {"hosts": cases}, "sparkflows": {"hosts": {"fire1": {}}}}
+    return found_in(folder, {"all": {"vars": {**LOCAL, **common}, "children": children}}, before + PREFLIGHTS)
+
+
+def problem_of(found, words):
+    """The problem that was found: it has these words, and there is one only if there are words."""
+    problem = re.sub(r"\s+", " ", found["problem"])
+    assert bool(problem) == bool(words), problem
+    assert all(word in problem for word in words), problem
+    return problem

@@ -6,12 +6,10 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
-from playbook_run import Run
+from playbook_run import PROJECT, environment_in, run
 
-PROJECT = Path(__file__).resolve().parents[2]
 NAME = "integration"
 HOSTS = ("mlflow1", "sparkflows1")
 
@@ -24,20 +22,18 @@ CANARIES = {
 
 
 class Lab:
-    environment = {**os.environ, "LAB_NAME": NAME, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
-                   "COLUMNS": "500"}
+    environment = {"LAB_NAME": NAME}
 
     def command(self, *arguments):
         return ["ansible-playbook", *arguments]
 
     def run(self, playbook, *arguments, **environment):
         """Run a playbook of the collection to its end."""
-        return Run(subprocess.run(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env={**self.environment, **environment},
-                                  check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return run(*self.command("playbooks/" + playbook, *arguments), **{**self.environment, **environment})
 
     def start(self, playbook, *arguments, log):
         """Start a playbook in a process group of its own, to be killed."""
-        return subprocess.Popen(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env=self.environment,
+        return subprocess.Popen(self.command("playbooks/" + playbook, *arguments), cwd=PROJECT, env=environment_in(**self.environment),
                                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     @staticmethod

@@ -16,7 +16,7 @@ ALL = ["sh", "-c", 'sed "1s/$/,prediction/; 2,\\$s/$/,0.5/" "$0" > "$1"']
 
 
 class ScorerLab(Lab):
-    environment = {**Lab.environment, "LAB_NAME": "integration-scorer"}
+    environment = {"LAB_NAME": "integration-scorer"}
 
     def command(self, *arguments):
         return ["ansible-playbook", "--inventory=inventories/lab", "--inventory=inventories/offline_scoring", *arguments]

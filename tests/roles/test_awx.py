@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import ansible_collections
 import pytest
 from awx_api import AwxApi
+from playbook_run import PROJECT, run
 
-PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(f"playbooks/{path.name}" for path in (PROJECT / "playbooks").glob("*.yml"))
 CANARIES = {
     "awx_machine_key": "canary-machine-key-3b7e",
@@ -37,7 +35,6 @@ class Awx:
 
     def __init__(self, **switches):
         self.api = AwxApi(**{"users": {"admin": PASSWORD}, "token": TOKEN, "playbooks": PLAYBOOKS, **switches}).start()
-        self.output = self.text = ""
         self.requests = []
 
     def run(self, *arguments, environment=None, **variables):
@@ -45,21 +42,16 @@ class Awx:
         before = len(self.api.requests)
         variables = {**SETTINGS, **CANARIES, **variables}
         environment = {"CONTROLLER_OAUTH_TOKEN": TOKEN} if environment is None else environment
-        completed = subprocess.run(
-            ["ansible-playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", json.dumps(variables), *arguments],
-            cwd=PROJECT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500",
-                 "CONTROLLER_HOST": self.api.url, **environment},
-        )  # fmt: skip
-        self.output = completed.stdout
-        self.text = re.sub(r"\s+", " ", self.output)
+        done = run("ansible-playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", json.dumps(variables), *arguments,
+                   CONTROLLER_HOST=self.api.url, **environment)  # fmt: skip
+        self.output, self.text = done.output, done.text
         self.requests = self.api.requests[before:]
         warnings = re.findall(r"\[(?:WARNING|DEPRECATION WARNING)\]:? (.*)", self.output)
         # Of a credential whose secrets are written the module says so.
         assert all("has encrypted data" in warning and variables.get("awx_rotate_credentials") for warning in warnings), self.output
         for secret in [*CANARIES.values(), TOKEN, PASSWORD]:
             assert secret not in self.output
-        if completed.returncode:
+        if done.returncode:
             return None
         items = [line for line in self.output.splitlines() if line.startswith("changed: ")]
         return len(items)

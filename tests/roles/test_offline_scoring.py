@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
+from playbook_run import LOCAL, run_with
 
-PROJECT = Path(__file__).resolve().parents[2]
 CALM = "x,name\n1,a\n2,b\n"
 IDENTITY = [
     {
@@ -47,8 +44,8 @@ class Role:
         tasks.mkdir(parents=True)
         (tasks / "identity.yml").write_text(yaml.safe_dump(IDENTITY))
         (tasks / "score.yml").write_text(yaml.safe_dump(SCORE))
-        host = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", "ansible_become": False}
-        (folder / "hosts.json").write_text(json.dumps({"mlflow": {"hosts": {"scoring.example": host}}, "scorers": {}}))
+        host = {"scoring.example": {**LOCAL, "ansible_become": False}}
+        (folder / "hosts.json").write_text(json.dumps({"mlflow": {"hosts": host}, "scorers": {}}))
         self.variables = {
             "score_offline_method": "registered_model",
             "score_offline_model_name": "risk",
@@ -69,27 +66,11 @@ class Role:
             (self.input / f"{name}.csv").write_text(content, encoding="utf-8")
 
     def run(self, *arguments, **variables):
-        """The return code; what was said is in `said` and `text`."""
-        (self.folder / "vars.json").write_text(json.dumps(dict(self.variables, **variables)))
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            "ANSIBLE_ROLES_PATH": str(self.folder / "roles"),
-            "ANSIBLE_SHOW_CUSTOM_STATS": "1",
-            "ANSIBLE_NOCOLOR": "1",
-            "COLUMNS": "500",
-        }
-        command = ["ansible-playbook", "-i", self.folder / "hosts.json", "-e", f"@{self.folder}/vars.json", *arguments]
-        run = subprocess.run(
-            [*command, PROJECT / "playbooks" / "score_offline.yml"], cwd=PROJECT, env=environment, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        self.said, self.text = run.stdout, re.sub(r"\s+", " ", run.stdout)
-        return run.returncode
-
-    @property
-    def changed(self):
-        return int(re.search(r"changed=(\d+)", self.said).group(1))
+        """The return code; what was said is in `said` and `text`, the number of changes in `changed`."""
+        done = run_with(self.folder, {**self.variables, **variables}, *arguments, "playbooks/score_offline.yml",
+                        ANSIBLE_ROLES_PATH=str(self.folder / "roles"), ANSIBLE_SHOW_CUSTOM_STATS="1")  # fmt: skip
+        self.said, self.text, self.changed = done.output, done.text, done.changed.get("scoring.example")
+        return done.returncode
 
     @property
     def left(self):

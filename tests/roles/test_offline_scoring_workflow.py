@@ -7,15 +7,12 @@ import json
 import math
 import os
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
+from playbook_run import LOCAL, run_with
 from sparkflows_server import SparkflowsServer
 
-PROJECT = Path(__file__).resolve().parents[2]
 WEIGHTS = {"mean_radius": 0.3, "mean_texture": -0.1}
-HOST = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
 
 class Scoring:
@@ -23,7 +20,7 @@ class Scoring:
         self.folder, self.server = folder, server
         self.input, self.output = folder / "in", folder / "out"
         self.input.mkdir()
-        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": HOST}}}))
+        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": {**LOCAL, "ansible_become": False}}}}))
 
     def write(self, name, rows):
         with open(self.input / name, "w", newline="") as stream:
@@ -46,19 +43,10 @@ class Scoring:
             "score_offline_output": str(self.output),
             **variables,
         }
-        (self.folder / "vars.json").write_text(json.dumps(variables))
-        run = subprocess.run(
-            ["ansible-playbook", "-i", self.folder / "hosts.json", "-e", f"@{self.folder}/vars.json", "playbooks/score_offline.yml", *arguments],
-            cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500", "no_proxy": "127.0.0.1"},
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.text = re.sub(r"\s+", " ", run.stdout)
+        done = run_with(self.folder, variables, "playbooks/score_offline.yml", *arguments, no_proxy="127.0.0.1")
+        self.text = done.text
         assert not [name for name in os.listdir(self.folder) if name.startswith("scoring-")]  # the copies are gone
-        return run.returncode
+        return done.returncode
 
 
 @pytest.fixture(name="scoring")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-from pathlib import Path
 
 import pytest
+from playbook_run import LOCAL, run_with
 from sparkflows_server import SparkflowsServer
 
-PROJECT = Path(__file__).resolve().parents[2]
 CANARIES = {
     "mlops_mlflow_password": "canary-mlflow-password-51c3",
     "mlops_s3_access_key": "CANARYACCESSKEY51C3",
@@ -43,22 +39,8 @@ class Role:
 
     def __init__(self, folder, server):
         self.folder, self.server = folder, server
-        self.output = self.text = ""
         (folder / "play.json").write_text(json.dumps(PLAYBOOK))
-        (folder / "hosts.json").write_text(
-            json.dumps(
-                {
-                    "sparkflows": {
-                        "hosts": {
-                            "fire.example": {
-                                "ansible_connection": "local",
-                                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-                            }
-                        }
-                    }
-                }
-            )
-        )
+        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": LOCAL}}}))
 
     def run(self, *arguments, **variables):
         """The return code; what was said is in `output`, and without line breaks in `text`."""
@@ -75,39 +57,14 @@ class Role:
             **CANARIES,
             **variables,
         }
-        (self.folder / "vars.json").write_text(json.dumps(variables))
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            "COLUMNS": "500",
-            "no_proxy": "127.0.0.1",
-        }
-        run = subprocess.run(
-            [
-                "ansible-playbook",
-                "-i",
-                self.folder / "hosts.json",
-                self.folder / "play.json",
-                "-e",
-                f"@{self.folder}/vars.json",
-                *arguments,
-            ],
-            cwd=PROJECT,
-            env=environment,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.output = run.stdout
-        self.text = re.sub(r"\s+", " ", run.stdout)
+        self.done = run_with(self.folder, variables, self.folder / "play.json", *arguments, no_proxy="127.0.0.1")
+        self.output, self.text = self.done.output, self.done.text
         for name, value in {**CANARIES, "token": variables["mlops_sparkflows_token"]}.items():
             assert not value or value not in self.output, f"{name} is in the output"
-        return run.returncode
+        return self.done.returncode
 
     def changed(self):
-        return int(re.search(r"changed=(\d+)", self.output)[1])
+        return self.done.changed["fire.example"]
 
 
 @pytest.fixture(name="role")

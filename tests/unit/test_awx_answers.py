@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from playbook_run import LOCAL, PROJECT, run_in
 
-COLLECTION = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(COLLECTION / "tests/awx"))
+sys.path.insert(0, str(PROJECT / "tests/awx"))
 
 from awx_jobs import defaults, templates, variables_file  # noqa: E402
 
@@ -27,7 +24,7 @@ GOOD = {
     "registered_model": {**FOLDERS, "score_offline_model_name": "churn", "score_offline_model_stage": "Production"},
 }
 TEMPLATES = {template["extra_vars"]["score_offline_method"]: template for name, template in templates().items() if name.startswith("score")}
-SURROUNDINGS = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "scorer_release": "1"}
+SURROUNDINGS = {**LOCAL, "scorer_release": "1"}
 WRITERS = {"texts": json.dumps, "texts marked unsafe": variables_file}
 
 
@@ -40,16 +37,11 @@ def fixture_check(tmp_path):
         (tmp_path / "answers.yml").write_text(WRITERS[writer]({name: str(value) for name, value in given.items()}))
         play = [{"hosts": "host", "gather_facts": False, "vars": SURROUNDINGS, "tasks": [
             {"ansible.builtin.include_role": {"name": "sparkflows.mlops.offline_scoring", "tasks_from": "preflight"}},
-            *({"ansible.builtin.include_vars": f"{COLLECTION}/roles/{role}/defaults/main.yml"} for role in ("batch_scoring", "scorer")),
+            *({"ansible.builtin.include_vars": f"{PROJECT}/roles/{role}/defaults/main.yml"} for role in ("batch_scoring", "scorer")),
             {"ansible.builtin.debug": {"msg": "MODEL {{ [batch_scoring_model_name, batch_scoring_model_version, scorer_model_name] | to_json }}"}}]}]
-        (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTION / "collections"), ANSIBLE_HOME=str(tmp_path / "home"))
-        environment.pop("ANSIBLE_CONFIG", None)
-        command = [Path(sys.executable).parent / "ansible-playbook", "-i", "host,", "-e", "@answers.yml", "play.yml"]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        said = done.stdout + done.stderr
-        told = re.search(r'"msg": ("MODEL .*")', said)
-        return done.returncode, said, told and json.loads(json.loads(told[1]).removeprefix("MODEL "))
+        done = run_in(tmp_path, {"all": {"hosts": {"host": {}}}}, yaml.safe_dump(play), "-e", "@answers.yml")
+        told = re.search(r'"msg": ("MODEL .*")', done.output)
+        return done.returncode, done.output, told and json.loads(json.loads(told[1]).removeprefix("MODEL "))
 
     return run
 

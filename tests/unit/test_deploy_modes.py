@@ -11,14 +11,11 @@ import os
 import pwd
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import networks as plugin
+from playbook_run import LOCAL, PROJECT, found_in, problem_of, run_in
 
-COLLECTION = Path(plugin.__file__).parents[2]
 ME = pwd.getpwuid(os.getuid()).pw_name
 NO_SHELL = "nobody"
 IN_FORCE = "port 22\nhostkey /etc/ssh/ssh_host_ed25519_key\npubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n"
@@ -82,16 +79,6 @@ PLAYBOOK = """
 """
 
 
-def ansible(folder, inventory, play, *arguments):
-    (folder / "hosts.json").write_text(json.dumps(inventory))
-    (folder / "play.yml").write_text(play)
-    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTION.parents[2]), ANSIBLE_HOME=str(folder / "home"), COLUMNS="500")
-    environment.pop("ANSIBLE_CONFIG", None)
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.fixture(name="found", scope="module")
 def fixture_found(tmp_path_factory):
     """Case -> the problem that the role's preflight found, and what it told."""
@@ -112,19 +99,14 @@ def fixture_found(tmp_path_factory):
         if ME == "root":  # a directory of another account
             os.chown(folder / "etc", pwd.getpwnam(NO_SHELL).pw_uid, -1)
             text = text.replace("/proc/id", str(folder / "etc" / "id"))
-        inventory = {"all": {"children": json.loads(text), "vars": {
-            "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mlops_deploy_mode": "remote",
-            "mlops_mlflow_url": "http://mlflow.example:5000", "mlops_home": str(folder), "mlops_data_dir": str(folder)}}}
-        code, said = ansible(folder, inventory, PLAYBOOK)
-    assert code == 0, said[-5000:]
-    return json.loads((folder / "found.json").read_text())
+        common = {**LOCAL, "mlops_deploy_mode": "remote", "mlops_mlflow_url": "http://mlflow.example:5000", "mlops_home": str(folder),
+                  "mlops_data_dir": str(folder)}  # fmt: skip
+        return found_in(folder, {"all": {"children": json.loads(text), "vars": common}}, PLAYBOOK)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_problem_is_named_before_anything_is_changed(found, name):
-    words, problem = CASES[name][3], re.sub(r"\s+", " ", found[name]["problem"])
-    assert bool(problem) == bool(words), problem
-    assert all(word in problem for word in words), problem
+    problem = problem_of(found[name], CASES[name][3])
     assert not problem or problem.startswith(name + ": ")
 
 
@@ -161,11 +143,10 @@ TOPOLOGY = "[{hosts: all, gather_facts: false, roles: [sparkflows.mlops.topology
 ])  # fmt: skip
 def test_mode_fits_the_machines(tmp_path, mode, mlflow, sparkflows, words):
     inventory = {"all": {"children": {"mlflow": {"hosts": mlflow}, "sparkflows": {"hosts": sparkflows}}, "vars": {
-        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mlops_deploy_mode": mode}}}
-    code, said = ansible(tmp_path, inventory, TOPOLOGY)
-    said = re.sub(r"\s+", " ", said)
-    assert (code != 0) == bool(words), said[-3000:]
-    assert all(word in said for word in words), said[-3000:]
+        **LOCAL, "mlops_deploy_mode": mode}}}
+    done = run_in(tmp_path, inventory, TOPOLOGY)
+    assert (done.returncode != 0) == bool(words), done.text[-3000:]
+    assert all(word in done.text for word in words), done.text[-3000:]
 
 
 FIREWALL = """
@@ -185,11 +166,10 @@ FIREWALL = """
 ])  # fmt: skip
 def test_firewall_of_one_machine(tmp_path, variables, openings):
     inventory = {"all": {"children": {"mlflow": {"hosts": {"one": variables}}, "sparkflows": {"hosts": {"one": {}}}}, "vars": {
-        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mlops_deploy_mode": "local",
-        "serving_firewall_backend": "none"}}}
-    code, said = ansible(tmp_path, inventory, FIREWALL)
-    assert code == 0, said[-3000:]
-    assert json.loads(re.search(r"openings=(.*?)=", said)[1].replace('\\"', '"')) == openings
+        **LOCAL, "mlops_deploy_mode": "local", "serving_firewall_backend": "none"}}}
+    done = run_in(tmp_path, inventory, FIREWALL)
+    assert done.returncode == 0, done.output[-3000:]
+    assert json.loads(re.search(r"openings=(.*?)=", done.output)[1].replace('\\"', '"')) == openings
 
 
 def test_one_end_alone(tmp_path):
@@ -198,11 +178,10 @@ def test_one_end_alone(tmp_path):
     (tmp_path / "sshd").chmod(0o755)
     hosts = {"one": {"mlops_address": "192.0.2.1"}}, {"two": {"mlops_address": "192.0.2.2"}}
     inventory = {"all": {"children": {"mlflow": {"hosts": hosts[0]}, "sparkflows": {"hosts": hosts[1]}}, "vars": {
-        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mlops_deploy_mode": "remote", "server": str(tmp_path / "sshd"),
-        "mlops_ssh_sparkflows_user": ME, "mlops_ssh_mlflow_user": ME}}}
-    code, said = ansible(tmp_path, inventory, PLAYBOOK, "--limit=one", "-v")
-    assert code == 0, said[-3000:]
-    assert "two is the other end and is not part of this run" in re.sub(r"\s+", " ", said)
+        **LOCAL, "mlops_deploy_mode": "remote", "server": str(tmp_path / "sshd"), "mlops_ssh_sparkflows_user": ME, "mlops_ssh_mlflow_user": ME}}}
+    done = run_in(tmp_path, inventory, PLAYBOOK, "--limit=one", "-v")
+    assert done.returncode == 0, done.output[-3000:]
+    assert "two is the other end and is not part of this run" in done.text
 
 
 # ---- the program that the acceptance role has both ends run ----------------------------------------------------------
@@ -214,7 +193,7 @@ GOOD = f'from="192.0.2.1",restrict ssh-ed25519 {BLOB} sparkflows-mlops@mlflow1'
 
 @pytest.fixture(name="program")
 def fixture_program():
-    spec = importlib.util.spec_from_file_location("acceptance_ssh_access", COLLECTION / "roles" / "acceptance" / "files" / "ssh_access.py")
+    spec = importlib.util.spec_from_file_location("acceptance_ssh_access", PROJECT / "roles" / "acceptance" / "files" / "ssh_access.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

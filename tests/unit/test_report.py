@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import yaml
 from ansible_collections.sparkflows.mlops.plugins.filter import acceptance_report as plugin
+from playbook_run import LOCAL, run_in
 
 acceptance_report = plugin.FilterModule().filters()["acceptance_report"]
-COLLECTIONS = Path(plugin.__file__).parents[5]
 HIDDEN = "********"
 
 MLFLOW = {
@@ -285,6 +280,14 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: sparkflows.mlops.acceptance, tasks_from: report}
+"""
+
+
 @pytest.fixture(name="write")
 def fixture_write(tmp_path):
     """Run the role's report on given answers, as on a controller, and return (exit code, output)."""
@@ -294,8 +297,7 @@ def fixture_write(tmp_path):
             "sparkflows": {"hosts": {"fire1": dict(hostvars["fire1"])}},
             "mlflow": {"hosts": {"mlflow1": dict(hostvars["mlflow1"])}},
         }, "vars": {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
+            **LOCAL,
             "mlops_reports_dir": str(tmp_path / "reports"),
             "mlops_mlflow_url": "http://10.0.0.1:5000",
             "mlops_sparkflows_url": "https://10.0.0.2:8443",
@@ -305,20 +307,9 @@ def fixture_write(tmp_path):
         for host in inventory["all"]["children"].values():
             for variables in host["hosts"].values():
                 variables.pop("group_names", None)
-        play = [{
-            "hosts": "all", "gather_facts": False,
-            "tasks": [{"name": "Write", "ansible.builtin.include_role": {
-                "name": "sparkflows.mlops.acceptance", "tasks_from": "report"}}],
-        }]
-        (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory)), sort_keys=False))
-        (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(tmp_path / "home"),
-                           ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false",
-                           ANSIBLE_SHOW_CUSTOM_STATS="true")
-        environment.pop("ANSIBLE_CONFIG", None)
-        done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.yml", "play.yml"],
-                              cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
+        done = run_in(tmp_path, inventory, PLAYBOOK, ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false",
+                      ANSIBLE_SHOW_CUSTOM_STATS="true")  # fmt: skip
+        return done.returncode, done.output
 
     return write
 
@@ -328,6 +319,7 @@ def read(tmp_path, name):
 
 
 def published(output):
+    assert "[WARNING]" not in output
     return json.loads(output.split("RUN: ", 1)[1])["acceptance"]
 
 

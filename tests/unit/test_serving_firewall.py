@@ -5,17 +5,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import networks as plugin
+from playbook_run import preflights, problem_of
 
-COLLECTIONS = Path(plugin.__file__).parents[5]
 RULE = 'rule family="{}" source address="{}" port port="{}" protocol="tcp" accept'
 
 REMOTE = {"mlops_deploy_mode": "remote"}
@@ -77,29 +69,22 @@ CASES = {
     "none-left": ("without", {**REMOTE, "serving_firewall_backend": "none"}, []),
 }
 
-PLAYBOOK = """
+LISTENERS = """
 - hosts: mlflow
   gather_facts: false
-  environment: {PATH: "{{ firewall }}:/usr/bin:/bin"}
   tasks:
     - ansible.builtin.set_fact:
         mlops_host: "{{ {'listeners': dict(ansible_facts_listeners) | dict2items(key_name='port', value_name='process'),
                          'distribution': {'id': 'debian', 'version': '13', 'codename': 'trixie', 'id_like': []}} }}"
         cacheable: true
       when: ansible_facts_listeners is defined
-    - block:
-        - ansible.builtin.include_role: {name: sparkflows.mlops.serving_firewall, tasks_from: preflight, public: true}
-        - ansible.builtin.set_fact:
-            found: {problem: "", openings: "{{ _serving_firewall_openings }}", rules: "{{ _serving_firewall_firewalld_rules }}",
-                    left: "{{ _serving_firewall_left }}"}
-      rescue:
-        - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
-    - ansible.builtin.copy:
-        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'found'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
 """
+COMMON = {
+    "role": "serving_firewall",
+    "surroundings": {"PATH": "{{ firewall }}:/usr/bin:/bin"},
+    "told": {
+        "openings": "{{ _serving_firewall_openings }}", "rules": "{{ _serving_firewall_firewalld_rules }}", "left": "{{ _serving_firewall_left }}"},
+}  # fmt: skip
 
 
 @pytest.fixture(name="found", scope="module")
@@ -117,23 +102,12 @@ def fixture_found(tmp_path_factory):
         hosts[name] = dict({"mlops_client_sources": ["10.0.0.2"], "firewall": str(folder / firewall)}, **variables)
         if hosts[name]["mlops_client_sources"] is None:
             del hosts[name]["mlops_client_sources"]
-    inventory = {"all": {"vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
-                         "children": {"mlflow": {"hosts": hosts}, "sparkflows": {"hosts": {"fire1": {}}}}}}
-    (folder / "hosts.json").write_text(json.dumps(inventory))
-    (folder / "play.yml").write_text(PLAYBOOK)
-    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(folder / "home"), ANSIBLE_FORKS="4")
-    environment.pop("ANSIBLE_CONFIG", None)
-    done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml"],
-                          cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-    return json.loads((folder / "found.json").read_text())
+    return preflights(folder, hosts, COMMON, before=LISTENERS)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_problem_is_named_before_anything_is_changed(found, name):
-    words, problem = CASES[name][2], re.sub(r"\s+", " ", found[name]["problem"])
-    assert bool(problem) == bool(words), problem
-    assert all(word in problem for word in words), problem
+    problem = problem_of(found[name], CASES[name][2])
     assert not problem or problem.startswith(name + ": ")
 
 

@@ -5,18 +5,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import served_models as plugin
+from playbook_run import LOCAL, found_in, problem_of
 
-COLLECTIONS = Path(plugin.__file__).parents[5]
 PASSWORD = "canary@:/?#%+& '\"\\$`ä-9d3e"
 DATABASE = {"mlops_database_host": "db.example.com", "mlops_database_password": PASSWORD}
 BUCKET = {"mlops_s3_bucket": "registry", "mlops_s3_access_key": "key", "mlops_s3_secret_key": "secret"}
@@ -100,29 +93,18 @@ def fixture_found(tmp_path_factory):
         folder = tmp_path_factory.mktemp("stores")
         hosts = {name: variables for name, (several, variables, _words) in CASES.items() if several == number}
         told = TOLD if number == 1 else {}
-        common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mlops_data_dir": str(folder),
-                  "mlops_user": "nobody-else", "mlops_address": "127.0.0.1", "mlflow_server_minimum_free_mb": 1}
+        common = {**LOCAL, "mlops_data_dir": str(folder), "mlops_user": "nobody-else", "mlops_address": "127.0.0.1",
+                  "mlflow_server_minimum_free_mb": 1}
         mlflow = {f"mlflow{index}": {"mlops_address": f"192.0.2.{10 + index}"} for index in range(1, number + 1)}
         inventory = {"all": {"vars": common, "children": {
             "mlflow": {"hosts": mlflow}, "cases": {"hosts": hosts}, "told": {"hosts": told}, "sparkflows": {"hosts": {"f": {}}}}}}
-        (folder / "hosts.json").write_text(json.dumps(inventory))
-        (folder / "play.yml").write_text(PLAYBOOK)
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_HOME=str(folder / "home"))
-        environment.pop("ANSIBLE_CONFIG", None)
-        done = subprocess.run(
-            [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4"],
-            cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-        found.update(json.loads((folder / "found.json").read_text()))
+        found.update(found_in(folder, inventory, PLAYBOOK))
     return found
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_problem_is_named_before_a_store_is_asked(found, name):
-    words, problem = CASES[name][2], re.sub(r"\s+", " ", found[name]["problem"])
-    assert bool(problem) == bool(words), problem
-    assert all(word in problem for word in words), problem
-    assert "canary" not in problem
+    assert "canary" not in problem_of(found[name], CASES[name][2])
 
 
 def test_sqlite_and_a_directory_are_the_default(found):

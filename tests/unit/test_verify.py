@@ -6,19 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import acceptance_report as plugin
+from playbook_run import LOCAL, run_in
 
-COLLECTION = Path(plugin.__file__).parents[2]
 NAMES = ("acceptance.html", "acceptance.json", "acceptance.xml", "summary.txt")
 # No program of the engine is there to be asked, so that every host is out of reach.
 UNREACHABLE = {"ansible_connection": "community.docker.docker", "ansible_docker_docker_command": "/nonexistent/docker"}
-LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 
 @pytest.fixture(name="verify")
@@ -31,15 +25,11 @@ def fixture_verify(tmp_path):
             "vars": {"mlops_reports_dir": str(tmp_path / "reports"), "ansible_become": False,
                      "mlops_sparkflows_url": "http://127.0.0.1:9", "mlops_sparkflows_token": "t", **variables},
             "children": {group: {"hosts": members} for group, members in hosts.items()}}}
-        (tmp_path / "hosts.json").write_text(json.dumps(inventory))
         (tmp_path / "reports").mkdir()
         for name in NAMES:
             (tmp_path / "reports" / name).write_text("an old report\n")
-        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTION.parents[2]), ANSIBLE_HOME=str(tmp_path / "home"), COLUMNS="500")
-        environment.pop("ANSIBLE_CONFIG", None)
-        command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", COLLECTION / "playbooks" / "verify.yml", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, " ".join((done.stdout + done.stderr).split()), tmp_path / "reports"
+        done = run_in(tmp_path, inventory, "- import_playbook: sparkflows.mlops.verify", *arguments)
+        return done.returncode, done.text, tmp_path / "reports"
 
     return run
 
