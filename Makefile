@@ -26,7 +26,7 @@ SCENARIOS := offline_scoring two_hosts serving default stores mode_remote mode_l
 # there before the second step.
 test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images roles unit lint sanity
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= integration $(SCENARIOS:%=molecule-%) test-awx
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true integration $(SCENARIOS:%=molecule-%) test-awx
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving
@@ -57,13 +57,16 @@ roles: setup ## Roles on this computer, against doubles of Sparkflows and AWX
 # Once, before labs are made side by side: targets in the lab need one of these.
 LAB := lab
 IMAGES := images
+# Whether scenarios may start from such machines. The scenario default, integration and test-awx start from bare ones, as everything does by hand.
+PREPARED := false
 .PHONY: lab
 lab: setup ## What all labs share: Docker engine, image, artifacts
 	@ansible-playbook playbooks/lab_up.yml --tags shared
 
 .PHONY: images
-images: lab ## The scorer image and the execution environment, which some labs need
+images: lab ## What takes long to build and serves several labs: scorer image, execution environment, machines with JDK and release
 	@ansible-playbook --inventory inventories/lab --inventory inventories/awx tests/lab/images.yml
+	@LAB_NAME=preparation ansible-playbook tests/lab/prepared.yml
 
 .PHONY: integration
 integration: $(IMAGES) ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
@@ -80,6 +83,7 @@ molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make
 $(SCENARIOS:%=molecule-%): molecule-%: $(LAB)
 	molecule test --scenario-name $* --report
 molecule-offline_scoring: $(IMAGES)
+$(patsubst %,molecule-%,$(filter-out default,$(SCENARIOS))): export LAB_PREPARED = $(PREPARED)
 
 .PHONY: setup
 setup: $(TOOLS)
