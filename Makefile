@@ -25,8 +25,8 @@ SCENARIOS := offline_scoring two_hosts serving default stores mode_remote mode_l
 # Three at a time: a run in a lab waits a good part of its time. The long ones first. make would start what waits for the images last, so they are
 # there before the second step.
 test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images roles unit lint sanity
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true integration $(SCENARIOS:%=molecule-%) test-awx
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images unit lint sanity
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true integration roles $(SCENARIOS:%=molecule-%) test-awx
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving
