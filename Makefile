@@ -20,13 +20,14 @@ demo: setup ## Fresh machine to a scored model, in a lab on this computer that s
 down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
-SCENARIOS := offline_scoring two_hosts serving default stores mode_remote mode_local
+# The long ones first.
+RUNS := integration molecule-offline_scoring roles molecule-two_hosts molecule-serving test-awx molecule-default molecule-stores molecule-mode_remote molecule-mode_local
+SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS)))
 .PHONY: test
-# Three at a time: a run in a lab waits a good part of its time. The long ones first. make would start what waits for the images last, so they are
-# there before the second step.
+# Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
 test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images unit lint sanity
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true integration roles $(SCENARIOS:%=molecule-%) test-awx
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true $(RUNS)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving
