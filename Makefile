@@ -58,7 +58,7 @@ roles: setup ## Roles on this computer, against doubles of Sparkflows and AWX
 # Once, before labs are made side by side: targets in the lab need one of these.
 LAB := lab
 IMAGES := images
-# Whether scenarios may start from such machines. The scenario default, integration and test-awx start from bare ones, as everything does by hand.
+# Whether scenarios may start from the machines that images has prepared. The scenario default, integration and test-awx start from bare ones, as everything does by hand.
 PREPARED := false
 .PHONY: lab
 lab: setup ## What all labs share: Docker engine, image, artifacts
