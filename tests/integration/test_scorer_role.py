@@ -19,7 +19,7 @@ class ScorerLab(Lab):
     environment = {"LAB_NAME": "integration-scorer"}
 
     def command(self, *arguments):
-        return ["ansible-playbook", "--inventory=inventories/lab", "--inventory=inventories/offline_scoring", *arguments]
+        return ["ansible-playbook", "--inventory=inventories/one_scorer", *arguments]
 
     def on_scorer(self, script):
         name = self.environment["LAB_NAME"] + "-scorer1"
