@@ -98,7 +98,7 @@ $(TOOLS): .config/dev-requirements.txt
 	@python3 -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement <(sed -n '/^uv==/,/[^\\]$$/p' $<)
 	@.venv/bin/uv pip install --quiet --require-hashes --python .venv/bin/python --requirement $<
-	@echo 'import gc; gc.set_threshold(100_000, 50)' | tee .venv/lib/python3*/site-packages/rare_garbage_collection.pth >/dev/null
+	@echo 'import gc; gc.set_threshold(100_000, 50)' >$$(.venv/bin/python -c 'import site; print(*site.getsitepackages())')/rare_garbage_collection.pth
 	@touch $@
 
 .PHONY: lock
