@@ -27,7 +27,7 @@ options:
   connect:
     description:
       - Ports to connect to. The connection is closed at once, nothing is sent.
-      - If O(connect) is given and O(paths) is not, no facts are returned, so that facts found earlier stay as they are.
+      - If O(connect) is given and O(paths) is not, nothing else is looked at.
     type: list
     elements: dict
     suboptions:
@@ -52,9 +52,6 @@ attributes:
   diff_mode:
     description: Changes nothing, so it has no difference to show.
     support: none
-  facts:
-    description: Returns an C(ansible_facts) dictionary.
-    support: full
   platform:
     description: Target operating systems.
     platforms: linux
@@ -65,10 +62,11 @@ EXAMPLES = r"""
 - name: Look at this host
   sparkflows.mlops.mlops_host_info:
     paths: [/opt/mlflow, /var/lib/mlflow, /tmp]
+  register: __look
 
 - name: Stop if there is no room
   ansible.builtin.assert:
-    that: ansible_facts['mlops_host'].disks['/opt/mlflow'].free_bytes > 4 * 1024 ** 3
+    that: __look.host.disks['/opt/mlflow'].free_bytes > 4 * 1024 ** 3
 
 - name: Can this host reach MLflow and the Fire MLOps server
   sparkflows.mlops.mlops_host_info:
@@ -80,75 +78,70 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ansible_facts:
-  description: Facts about the host.
+host:
+  description: What was found. No fact, so that no fact cache keeps what is asked anew in each run.
   returned: if O(paths) is given or O(connect) is not
-  type: complex
+  type: dict
   contains:
-    mlops_host:
-      description: What was found.
-      returned: if O(paths) is given or O(connect) is not
+    architecture:
+      description: Machine type as the kernel names it.
+      type: str
+      sample: x86_64
+    distribution:
+      description: Fields of C(os-release), empty where the distribution does not say.
       type: dict
       contains:
-        architecture:
-          description: Machine type as the kernel names it.
+        id:
+          description: Name of the distribution.
           type: str
-          sample: x86_64
-        distribution:
-          description: Fields of C(os-release), empty where the distribution does not say.
-          type: dict
-          contains:
-            id:
-              description: Name of the distribution.
-              type: str
-              sample: debian
-            version:
-              description: Its version.
-              type: str
-              sample: "13"
-            codename:
-              description: Its code name.
-              type: str
-              sample: trixie
-            id_like:
-              description: Distributions that it is derived from, closest first.
-              type: list
-              elements: str
-              sample: [rhel, fedora]
-        disks:
-          description: File system for each of O(paths).
-          type: dict
-          sample:
-            /var/lib/mlflow:
-              free_bytes: 84512317440
-              mount: /var
-              fstype: ext4
-              options: [rw, relatime]
-        listeners:
-          description: Listening TCP sockets, ordered by port.
+          sample: debian
+        version:
+          description: Its version.
+          type: str
+          sample: "13"
+        codename:
+          description: Its code name.
+          type: str
+          sample: trixie
+        id_like:
+          description: Distributions that it is derived from, closest first.
           type: list
-          elements: dict
-          contains:
-            address:
-              description: Address that the socket is bound to.
-              type: str
-              sample: 127.0.0.1
-            port:
-              description: Port that the socket is bound to.
-              type: int
-              sample: 5000
-            user:
-              description: Owner of the socket, the number if it has no name.
-              type: str
-              sample: mlflow
-            pid:
-              description: Lowest process id that holds the socket, V(null) if it may not be seen.
-              type: int
-              sample: 4711
-            process:
-              description: Name of that process, empty if it may not be seen.
-              type: str
-              sample: gunicorn
+          elements: str
+          sample: [rhel, fedora]
+    disks:
+      description: File system for each of O(paths).
+      type: dict
+      sample:
+        /var/lib/mlflow:
+          free_bytes: 84512317440
+          mount: /var
+          fstype: ext4
+          options: [rw, relatime]
+    listeners:
+      description: Listening TCP sockets, ordered by port.
+      type: list
+      elements: dict
+      contains:
+        address:
+          description: Address that the socket is bound to.
+          type: str
+          sample: 127.0.0.1
+        port:
+          description: Port that the socket is bound to.
+          type: int
+          sample: 5000
+        user:
+          description: Owner of the socket, the number if it has no name.
+          type: str
+          sample: mlflow
+        pid:
+          description: Lowest process id that holds the socket, V(null) if it may not be seen.
+          type: int
+          sample: 4711
+        process:
+          description: Name of that process, empty if it may not be seen.
+          type: str
+          sample: gunicorn
 connect:
   description: One answer for each of O(connect), in the same order.
   returned: if O(connect) is given
@@ -351,12 +344,12 @@ def main():
     result = {"changed": False}
     if paths is not None or connect is None:
         points = mounts(read("/proc/self/mounts"))
-        result["ansible_facts"] = {"mlops_host": {
+        result["host"] = {
             "architecture": platform.machine(),
             "distribution": distribution(),
             "disks": {path: disk(path, points) for path in paths or []},
             "listeners": listeners(),
-        }}
+        }
     if connect is not None:
         with ThreadPoolExecutor(max_workers=32) as pool:
             result["connect"] = list(pool.map(lambda item: probe(item["host"], item["port"], timeout), connect))

@@ -54,9 +54,9 @@ CASES = {
     "declared": ("firewalld-new", {
         "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "mlops_serving_port_last": "5030",
         "model_serving_models": [{"name": "a", "version": 1, "port": "5003"}, {"name": "b", "port": 5004, "state": "absent"}],
-        "ansible_facts_listeners": [[5003, "nginx"], [5007, "nginx"], [5008, "other"], [5031, "nginx"]]}, []),
+        "given_listeners": [[5003, "nginx"], [5007, "nginx"], [5008, "other"], [5031, "nginx"]]}, []),
     "nothing-declared": ("firewalld-new", {
-        "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "ansible_facts_listeners": []}, []),
+        "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "given_listeners": []}, []),
     "unmanaged": ("without", {"serving_firewall_backend": "none"}, []),
     "remote": ("firewalld-new", REMOTE, []),
     "left": ("firewalld-left", REMOTE, []),
@@ -74,10 +74,9 @@ LISTENERS = """
   gather_facts: false
   tasks:
     - ansible.builtin.set_fact:
-        mlops_host: "{{ {'listeners': dict(ansible_facts_listeners) | dict2items(key_name='port', value_name='process'),
-                         'distribution': {'id': 'debian', 'version': '13', 'codename': 'trixie', 'id_like': []}} }}"
-        cacheable: true
-      when: ansible_facts_listeners is defined
+        __mlops_host: "{{ {'listeners': dict(given_listeners) | dict2items(key_name='port', value_name='process'),
+                           'distribution': {'id': 'debian', 'version': '13', 'codename': 'trixie', 'id_like': []}} }}"
+      when: given_listeners is defined
 """
 COMMON = {
     "role": "serving_firewall",

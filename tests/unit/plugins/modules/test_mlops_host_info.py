@@ -43,7 +43,7 @@ def fixture_listener(request):
 
 def test_listener_with_its_owner(run, listener):
     host, port = listener.getsockname()[:2]
-    found = [item for item in run()["ansible_facts"]["mlops_host"]["listeners"] if item["port"] == port]
+    found = [item for item in run()["host"]["listeners"] if item["port"] == port]
     with open("/proc/self/comm", encoding="utf-8") as comm:
         name = comm.read().strip()
     assert found == [{"address": host, "port": port, "user": getpass.getuser(), "pid": os.getpid(), "process": name}]
@@ -51,7 +51,7 @@ def test_listener_with_its_owner(run, listener):
 
 def test_connection_is_not_a_listener(run, listener):
     with socket.create_connection(listener.getsockname()[:2]) as client:
-        ports = [item["port"] for item in run()["ansible_facts"]["mlops_host"]["listeners"]]
+        ports = [item["port"] for item in run()["host"]["listeners"]]
         assert client.getsockname()[1] not in ports
 
 
@@ -67,7 +67,7 @@ def test_process_of_another_user_is_left_out(monkeypatch, listener):
 def test_open(run, listener):
     host, port = listener.getsockname()[:2]
     answer = run(connect=[{"host": host, "port": port}])
-    assert "ansible_facts" not in answer
+    assert "host" not in answer
     assert answer["changed"] is False
     assert answer["connect"][0].pop("milliseconds") < 1000
     assert answer["connect"] == [{"host": host, "port": port, "state": "open", "error": ""}]
@@ -149,7 +149,7 @@ def test_best_of_several_addresses(monkeypatch, run, states, expected):
 
 def test_disk_of_missing_path_is_its_parents(run, tmp_path):
     there, missing = str(tmp_path), str(tmp_path / "not" / "yet")
-    disks = run(paths=[there, missing])["ansible_facts"]["mlops_host"]["disks"]
+    disks = run(paths=[there, missing])["host"]["disks"]
     assert disks[there]["mount"] == disks[missing]["mount"]
     assert os.path.ismount(disks[there]["mount"])
     stat = os.statvfs(there)
@@ -210,7 +210,7 @@ def test_bad_input(run, params, words):
 
 
 def test_check_mode_says_the_same(run):
-    facts = run(_ansible_check_mode=True)["ansible_facts"]["mlops_host"]
+    facts = run(_ansible_check_mode=True)["host"]
     assert facts["architecture"]
     assert facts["disks"] == {}
 
