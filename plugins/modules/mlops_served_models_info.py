@@ -30,6 +30,11 @@ options:
     type: list
     elements: path
     default: []
+  names:
+    description: Symbolic links of which the name is wanted that they were given.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     description: Can run in check mode and says the same as without.
@@ -72,6 +77,13 @@ links:
   returned: success
   type: dict
   sample: {/opt/mlflow/current: /opt/mlflow/releases/guide-1.30-9970472a1295}
+names:
+  description:
+    - The name that each of O(names) was given. A package's JDK has a name that stays when it is updated and is a link itself;
+      the directory at its end goes with the update.
+  returned: success
+  type: dict
+  sample: {/opt/mlflow/java: /usr/lib/jvm/java-1.8.0-openjdk}
 """
 
 import glob
@@ -117,12 +129,18 @@ def listening(folder="/proc/net"):
     return sorted(ports)
 
 
+def name(link):
+    """One step: what the link says, and not where that leads to."""
+    return os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link))) if os.path.islink(link) else link
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
             "unit_dir": {"type": "path", "default": "/etc/systemd/system"},
             "site_dir": {"type": "path", "default": "/etc/nginx/conf.d"},
             "links": {"type": "list", "elements": "path", "default": []},
+            "names": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -137,6 +155,7 @@ def main():
         sites=found,
         ports=listening(),
         links={path: os.path.realpath(path) for path in params["links"]},
+        names={path: name(path) for path in params["names"]},
     )
 
 

@@ -67,3 +67,9 @@ def test_links_lead_to_their_end(look, tmp_path):
     os.symlink("live", tmp_path / "current")
     current, none = str(tmp_path / "current"), str(tmp_path / "none")
     assert look(links=[current, none])["links"] == {current: str(tmp_path / "release"), none: none}
+
+
+def test_names_lead_one_step(look, tmp_path):
+    os.symlink("../alternatives/java", tmp_path / "units" / "java")
+    link, none = str(tmp_path / "units" / "java"), str(tmp_path / "none")
+    assert look(names=[link, none])["names"] == {link: str(tmp_path / "alternatives" / "java"), none: none}
