@@ -5,6 +5,7 @@ import io
 import json
 import math
 import random
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -198,6 +199,30 @@ class Registry:
 
     def search_model_versions(self, _filter):
         return self.versions
+
+
+def test_model_files_are_fetched_once_and_anew_where_they_are_damaged(job, tmp_path, monkeypatch):
+    fetched = []
+
+    def download_artifacts(artifact_uri, dst_path):
+        fetched.append(artifact_uri)
+        model = Path(dst_path) / "model"
+        model.mkdir()
+        (model / "MLmodel").write_text(artifact_uri)
+        return str(model)
+
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "mlflow.artifacts", SimpleNamespace(download_artifacts=download_artifacts))
+    first, second = (SimpleNamespace(version=version, creation_timestamp=7) for version in "12")
+    path = Path(job.fetch("churn/eu", first, str(tmp_path)))
+    job.fetch("churn/eu", first, str(tmp_path))
+    assert len(fetched) == 1
+    (path / "MLmodel").write_text("")
+    job.fetch("churn/eu", first, str(tmp_path))
+    assert fetched == ["models:/churn/eu/1"] * 2 and (path / "MLmodel").read_text() == "models:/churn/eu/1"
+    (tmp_path / "churn%2Feu@1-7.mojo").mkdir()
+    job.fetch("churn/eu", second, str(tmp_path))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".churn%2Feu@2-7.sha256", "churn%2Feu@2-7"]
 
 
 @pytest.fixture(name="no_mlflow")

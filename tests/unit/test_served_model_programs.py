@@ -93,9 +93,11 @@ def fixture_fetch(tmp_path, monkeypatch):
         "import os\n"
         "def download_artifacts(artifact_uri, dst_path):\n"
         "    if os.environ.get('REGISTRY') == 'down':\n"
-        "        raise SystemExit('no registry')\n"
+        "        raise OSError('no registry')\n"
         "    os.mkdir(dst_path + '/model')\n"
         "    open(dst_path + '/model/MLmodel', 'w').write(artifact_uri)\n"
+        "    os.mkdir(dst_path + '/model/data')\n"
+        "    open(dst_path + '/model/data/part-0.snappy.parquet', 'w').write('PAR1 1 2 3 PAR1')\n"
         "    return dst_path + '/model'\n")
     home = tmp_path / "churn"
     home.mkdir()
@@ -104,21 +106,53 @@ def fixture_fetch(tmp_path, monkeypatch):
         environment = dict(os.environ, PYTHONPATH=str(tmp_path / "lib"), SERVED_MODEL_DIR=str(home / release), REGISTRY=registry,
                            SERVED_MODEL_URI="models:/churn/" + release, MLFLOW_TRACKING_URI="http://127.0.0.1:5000")
         done = subprocess.run([sys.executable, FILES / "mlflow_fetch_model.py"], env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, {path.relative_to(home).as_posix(): path.read_text() for path in home.rglob("*") if path.is_file()}
+        run.said = done.stdout + done.stderr
+        return done.returncode, {path.relative_to(home).as_posix(): path.read_text() for path in home.rglob("*")
+                                 if path.is_file() and not path.name.startswith(".")}
 
+    run.home = home
     return run
 
 
+def fetched(version):
+    return {f"{version}/MLmodel": f"models:/churn/{version}", f"{version}/data/part-0.snappy.parquet": "PAR1 1 2 3 PAR1"}
+
+
 def test_files_are_fetched_once(fetch):
-    assert fetch("1") == (0, {"1/MLmodel": "models:/churn/1"})
-    assert fetch("1", registry="down") == (0, {"1/MLmodel": "models:/churn/1"})
+    assert fetch("1") == (0, fetched(1))
+    assert fetch("1", registry="down") == (0, fetched(1))
 
 
 def test_files_of_a_version_that_is_not_served_any_more_go(fetch):
     fetch("1")
-    assert fetch("2") == (0, {"2/MLmodel": "models:/churn/2"})
+    assert fetch("2") == (0, fetched(2))
+    assert sorted(path.name for path in fetch.home.iterdir()) == [".digests.json", "2"]
 
 
 def test_half_a_download_is_no_model(fetch):
     assert fetch("1", registry="down") == (1, {})
-    assert fetch("1") == (0, {"1/MLmodel": "models:/churn/1"})
+    assert f"models:/churn/1 could not be fetched from http://127.0.0.1:5000 to {fetch.home}/1: OSError: no registry" in fetch.said
+    assert fetch("1") == (0, fetched(1))
+
+
+@pytest.mark.parametrize("damage, said", [
+    (lambda home: os.truncate(home / "1/data/part-0.snappy.parquet", 6), "data/part-0.snappy.parquet is not as it was fetched"),
+    (lambda home: (home / "1/data/part-0.snappy.parquet").unlink(), "data/part-0.snappy.parquet cannot be read (No such file or directory)"),
+    (lambda home: shutil.rmtree(home / "1/data"), "data/part-0.snappy.parquet cannot be read"),
+    (lambda home: (home / ".digests.json").write_text('{"MLmo'), "what was fetched is not known"),
+    (lambda home: (home / ".digests.json").unlink(), "what was fetched is not known"),
+])  # fmt: skip
+def test_damaged_files_are_fetched_anew(fetch, damage, said):
+    fetch("1")
+    damage(fetch.home)
+    assert fetch("1", registry="down")[0] == 1
+    assert f"The files of the model in {fetch.home}/1 are damaged: {said}" in fetch.said
+    assert fetch("1") == (0, fetched(1))
+    assert fetch("1", registry="down") == (0, fetched(1))
+
+
+def test_what_python_keeps_beside_a_model_s_code_is_no_damage(fetch):
+    fetch("1")
+    (fetch.home / "1/code").mkdir()
+    (fetch.home / "1/code/steps.pyc").write_text("x")
+    assert fetch("1", registry="down")[0] == 0

@@ -569,22 +569,42 @@ def resolve(client, name, wanted):
     return found
 
 
+def is_as_fetched(path, noted):
+    try:
+        with open(noted, encoding="ascii") as stream:
+            expected = stream.read()
+    except OSError:
+        return False
+    if os.path.exists(path) and checksum(path) != expected:
+        print("The files of the model in %s are not as they were fetched; they are fetched anew." % path, file=sys.stderr)
+        return False
+    return os.path.exists(path)
+
+
 def fetch(name, found, home):
-    """The version's files on this host; they are fetched once, and those of other versions removed."""
+    """The version's files on this host; they are fetched once, anew where they are not what was fetched, and those of other versions removed."""
     from mlflow.artifacts import download_artifacts
 
     prefix = quote(name, safe="") + "@"
     wanted = os.path.join(home, "%s%s-%s" % (prefix, found.version, found.creation_timestamp))
-    if not os.path.exists(wanted):
+    # Not one of the names that are removed below.
+    noted = os.path.join(home, "." + os.path.basename(wanted) + ".sha256")
+    if not is_as_fetched(wanted, noted):
+        shutil.rmtree(wanted, ignore_errors=True)
         partial = os.path.join(home, ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         os.makedirs(partial)
         files = download_artifacts(artifact_uri="models:/%s/%s" % (name, found.version), dst_path=partial)
+        with open(noted, "w", encoding="ascii") as stream:
+            stream.write(checksum(files))
         os.rename(files, wanted)
         shutil.rmtree(partial, ignore_errors=True)
         for other in glob.glob(os.path.join(home, glob.escape(prefix) + "*")):
             if other != wanted:
                 shutil.rmtree(other)
+        for other in glob.glob(os.path.join(home, "." + glob.escape(prefix) + "*")):
+            if other != noted:
+                os.unlink(other)
     return wanted
 
 

@@ -1,30 +1,79 @@
 """Runs before a model is served: its files are on this host.
 
-They are fetched once. After that a restart needs no registry, and serves the same bytes as before.
+They are fetched once, and their digests noted. After that a restart needs no registry and serves the same bytes as before: files that are not what
+was fetched are fetched anew.
 """
+import hashlib
+import json
 import os
 import shutil
+import sys
+
+DIGESTS = ".digests.json"
 
 
-def main():
-    wanted = os.environ["SERVED_MODEL_DIR"]
-    if os.path.exists(wanted):
-        return
+def digest(path):
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for part in iter(lambda: stream.read(1 << 20), b""):
+            found.update(part)
+    return found.hexdigest()
+
+
+def digests(folder):
+    paths = [os.path.join(place, name) for place, _folders, names in os.walk(folder) for name in names]
+    return {os.path.relpath(path, folder): digest(path) for path in sorted(paths)}
+
+
+def damage(folder):
+    """What is wrong with the files, or an empty text. What has come in addition does no harm: Python keeps its byte code there."""
+    try:
+        with open(os.path.join(os.path.dirname(folder), DIGESTS), encoding="utf-8") as stream:
+            fetched = json.load(stream)
+    except (OSError, ValueError):
+        return "what was fetched is not known"
+    for name, expected in fetched.items():
+        try:
+            if digest(os.path.join(folder, name)) != expected:
+                return f"{name} is not as it was fetched"
+        except OSError as exc:
+            return f"{name} cannot be read ({exc.strerror})"
+    return ""
+
+
+def fetch(uri, wanted):
     # Slow, and not needed when the files are there.
     from mlflow.artifacts import download_artifacts
 
     home = os.path.dirname(wanted)
-    # The home is this instance's alone, and what else lies in it is of a version that it does not serve any more.
+    # The home is this instance's alone, and what else lies in it is damaged or of a version that it does not serve any more.
     for entry in list(os.scandir(home)):
-        shutil.rmtree(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
     partial = os.path.join(home, ".partial")
     os.mkdir(partial)
-    uri = os.environ["SERVED_MODEL_URI"]
-    print(f"Fetching {uri} from {os.environ['MLFLOW_TRACKING_URI']}.", flush=True)
     files = download_artifacts(artifact_uri=uri, dst_path=partial)
+    with open(os.path.join(home, DIGESTS), "w", encoding="utf-8") as stream:
+        json.dump(digests(files), stream)
     # A directory with this name is complete.
     os.rename(files, wanted)
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def main():
+    wanted, uri, registry = (os.environ[name] for name in ("SERVED_MODEL_DIR", "SERVED_MODEL_URI", "MLFLOW_TRACKING_URI"))
+    damaged = damage(wanted) if os.path.exists(wanted) else ""
+    if os.path.exists(wanted) and not damaged:
+        return
+    if damaged:
+        print(f"The files of the model in {wanted} are damaged: {damaged}. They are fetched anew.", flush=True)
+    print(f"Fetching {uri} from {registry}.", flush=True)
+    try:
+        fetch(uri, wanted)
+    except Exception as exc:
+        sys.exit(f"{uri} could not be fetched from {registry} to {wanted}: {type(exc).__name__}: {exc}")
 
 
 if __name__ == "__main__":
