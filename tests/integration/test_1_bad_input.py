@@ -7,7 +7,7 @@ import pytest
 # extra variables -> what the operator has to be told: the host or the value, and the variable to set
 BAD_INPUT = {
     "unknown deploy mode": ("mlops_deploy_mode=cluster", ["mlops_deploy_mode", "fire_mlops_server, local, remote", "cluster"]),
-    "port out of range": ("mlops_fire_mlops_port=70000", ["mlflow1", "mlops_fire_mlops_port is not a port", "1 to 65535"]),
+    "port out of range": ("mlops_fire_mlops_port=70000", ["mlflow1", "mlops_fire_mlops_port is 70000, which is not a port", "1 to 65535"]),
     "port that is no number": ("mlops_mlflow_port=http", ["mlops_mlflow_port", "http"]),
     "serving range that overlaps MLflow": ("mlops_serving_port_first=4990", ["4990-5020 contain the MLflow port 5000", "mlops_serving_port_first"]),
     "serving range that overlaps Fire MLOps": ("mlops_serving_port_last=9000", ["5001-9000 contain the Fire MLOps port 8086"]),

@@ -19,7 +19,7 @@ SHARED = dict(DATABASE, **BUCKET, mlops_mlflow_address="mlflow.example.com")
 CASES = {
     "nothing": (1, {}, []),
     "name": (1, dict(DATABASE, mlops_database_name="", mlops_database_user=""), ["mlops_database_name is empty", "mlops_database_user is empty"]),
-    "port": (1, dict(DATABASE, mlops_database_port=70000), ["mlops_database_port is not a port"]),
+    "port": (1, dict(DATABASE, mlops_database_port=70000), ["mlops_database_port is 70000, which is not a port"]),
     "host-with-port": (1, dict(DATABASE, mlops_database_host="db.example.com:5432"), ["mlops_database_host", "mlops_database_port"]),
     "uri": (1, dict(DATABASE, mlops_database_host="postgresql://db"), ["mlops_database_host"]),
     "hidden-ca": (1, dict(DATABASE, mlops_database_ca_path="/etc/mlflow/ca.pem"), ["mlops_database_ca_path lies in /etc/mlflow"]),
@@ -28,7 +28,7 @@ CASES = {
     "endpoint": (1, dict(BUCKET, mlops_s3_endpoint_url="10.2.0.10:9000"), ["mlops_s3_endpoint_url", "http://"]),
     "half": (1, dict(BUCKET, mlops_s3_secret_key=""), ["mlops_s3_access_key and mlops_s3_secret_key"]),
     "several": (2, {}, ["mlops_database_host", "mlops_s3_bucket", "mlops_mlflow_address"]),
-    "several-address": (2, dict(SHARED, mlops_mlflow_address="192.0.2.11", mlops_database_port=0), ["mlops_database_port", "mlops_mlflow_address"]),
+    "several-address": (2, dict(SHARED, mlops_mlflow_address="192.0.2.11"), ["mlops_mlflow_address"]),
     "several-shared-directory": (2, {
         "mlflow_server_artifacts_destination": "/mnt/shared", "mlflow_server_backend_store_uri": "mysql://db/mlflow",
         "mlops_mlflow_address": "mlflow.example.com"}, []),

@@ -1,0 +1,74 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names and values that somebody has mistyped. Its documentation is beside this file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+import yaml
+from ansible.errors import AnsibleFilterError
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+# Roles whose variables are called otherwise than the role.
+PREFIXES = {"topology": "mlops", "offline_scoring": "score_offline"}
+# Roles of other collections have variables that begin like these.
+SHARED = {"nginx", "awx"}
+PORT = re.compile("_port(_|$)")
+SECRET = re.compile("password|passphrase|secret|token|access_key")
+
+
+def documented():
+    """Prefix -> the options that the entry points of its role document, by name."""
+    found = {}
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        role = path.parts[-3]
+        with path.open(encoding="utf-8") as file:
+            entry_points = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
+        options = found.setdefault(PREFIXES.get(role, role), {})
+        for entry_point in entry_points.values():
+            options.update(entry_point.get("options", {}))
+    if not found:
+        raise AnsibleFilterError(f"setting_problems: no role of the collection is in {ROLES}")
+    return found
+
+
+def problem_of(name, option, variables):
+    """What is wrong with a value that Ansible itself takes, or nothing."""
+    # Only what is judged is looked up: each look is a template, perhaps a lookup.
+    kind = option.get("type", "str")
+    if kind == "int":
+        value = variables[name]
+        if not re.fullmatch("-?[0-9]+", str(value)):
+            return f"{name} is '{value}': set it to a whole number, without a space before or after it."
+        if PORT.search(name) and not 0 < int(value) < 65536:
+            return f"{name} is {value}, which is not a port: set it to a number from 1 to 65535."
+    elif kind in ("str", "path") and not SECRET.search(name):
+        value = variables[name]
+        if isinstance(value, str) and "\n" not in value and value != value.strip():
+            return f"{name} is '{value}': remove the space before or after it."
+    return ""
+
+
+def setting_problems(variables):
+    roles = documented()
+    options = {name: option for known in roles.values() for name, option in known.items()}
+    ours = tuple(prefix + "_" for prefix in roles if prefix not in SHARED)
+    problems = []
+    for name in sorted(variables):
+        if name in options:
+            problems.append(problem_of(name, options[name], variables))
+        elif name.startswith(ours):
+            near = difflib.get_close_matches(name, options, n=1, cutoff=0)[0]
+            problems.append(f"{name} is no variable of this collection, so nobody reads it. Did you mean {near}? Rename or remove it.")
+    return [problem for problem in problems if problem]
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self):
+        return {"setting_problems": setting_problems}
