@@ -15,6 +15,7 @@ description:
     also when nothing has changed; this module looks at all of them at once.
   - A file appears under its name only when it is complete and has its owner and mode, so a secret is never readable by
     others, not for a moment, and a service never reads half a file.
+  - A new file or directory gets the SELinux context that the policy has for its path; a file that is replaced hands its own on.
   - The difference shows every file but those whose content is in O(secret_contents).
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
@@ -32,7 +33,7 @@ options:
       state:
         description:
           - V(file) has the given content.
-          - V(directory) exists.
+          - V(directory) exists. Those above it that are missing are made with mode V(0755), whatever the umask.
           - V(absent) does not exist, a directory with all that is in it.
         type: str
         choices: [file, directory, absent]
@@ -104,6 +105,7 @@ import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.places import make_directories, relabel
 
 MODES = {"file": "0644", "directory": "0755"}
 
@@ -121,7 +123,7 @@ def text(content):
 
 
 def attributes(module, entry, path):
-    """What set_fs_attributes_if_different wants: for path, with the SELinux context that belongs to the final name."""
+    """What set_fs_attributes_if_different wants, for path."""
     wanted = {"owner": entry["owner"], "group": entry["group"], "mode": entry["mode"] or MODES[entry["state"]]}
     return dict(module.load_file_common_arguments(wanted, path=entry["path"]), path=path)
 
@@ -148,7 +150,7 @@ def directory(module, entry):
     if os.path.isdir(path):
         return same_attributes(module, entry), {"prepared": f"{path}: owner or mode\n"}
     if not module.check_mode:
-        os.makedirs(path)
+        make_directories(module, path)
         same_attributes(module, entry)
     return True, {"prepared": f"{path}: new directory\n"}
 
@@ -170,6 +172,7 @@ def regular(module, entry):
                 file.flush()
                 os.fsync(file.fileno())
             module.set_fs_attributes_if_different(attributes(module, entry, temporary), False)
+            relabel(module, temporary, path)
             os.rename(temporary, path)
         except BaseException:
             os.unlink(temporary)

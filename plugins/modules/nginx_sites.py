@@ -140,6 +140,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_text
+from ansible_collections.sparkflows.mlops.plugins.module_utils.places import relabel
 
 PREFIX = "mlops"
 # The kernel counts a process's start in ticks.
@@ -163,7 +164,6 @@ class Entry:
         self.found = read(path)
 
     def arguments(self, path):
-        # With the SELinux context that belongs to the final name.
         return dict(self.module.load_file_common_arguments(dict(self.attributes), path=self.path), path=path)
 
     def differs(self):
@@ -188,6 +188,7 @@ class Entry:
                 file.flush()
                 os.fsync(file.fileno())
             self.module.set_fs_attributes_if_different(self.arguments(temporary), False)
+            relabel(self.module, temporary, path)
             os.rename(temporary, path)
         except BaseException:
             os.unlink(temporary)

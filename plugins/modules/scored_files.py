@@ -155,6 +155,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.places import make_directories, relabel
 
 MANIFEST = "manifest.json"
 STAGING = ".staging"
@@ -541,7 +542,7 @@ def plan(module):
             refused[name] = f"{exc.filename or path}: {exc.strerror}"
     check_space(output, pending)
 
-    staging = "" if module.check_mode or not pending else stage(output, folder)
+    staging = "" if module.check_mode or not pending else stage(module, output, folder)
     left_over = os.path.join(output, STAGING)
     if not pending and not module.check_mode and os.path.isdir(left_over):
         shutil.rmtree(left_over)
@@ -572,10 +573,10 @@ def check_space(output, pending):
         )
 
 
-def stage(output, model):
+def stage(module, output, model):
     """A fresh directory on the file system of the output, so that a file can be put in place by renaming it."""
     missing = not os.path.isdir(output)
-    os.makedirs(output, exist_ok=True)
+    make_directories(module, output)
     if missing:
         give_like(output, model)
     parent = os.path.join(output, STAGING)
@@ -583,7 +584,7 @@ def stage(output, model):
         os.unlink(parent)
     elif os.path.isdir(parent):
         shutil.rmtree(parent)  # of a run that was killed
-    os.mkdir(parent, 0o755)
+    make_directories(module, parent)
     return tempfile.mkdtemp(dir=parent)
 
 
@@ -644,7 +645,7 @@ def commit(module):
             failures[name] = f"{exc.filename or entry['staged']}: {exc.strerror}"
     if done and not module.check_mode:
         try:
-            record(Manifest(output, module.warn), done, pending, output)
+            record(module, Manifest(output, module.warn), done, pending, output)
         except OSError as exc:
             reason = f"{exc.filename or output}: {exc.strerror}"
             failures.update({name: f"it was scored, but cannot be recorded in {MANIFEST}: {reason}" for name in done})
@@ -660,7 +661,7 @@ def commit(module):
     }
 
 
-def record(manifest, done, pending, output):
+def record(module, manifest, done, pending, output):
     """First the new manifest beside the old one, then the files, then the new manifest in place of the old one.
 
     Whatever fills up does so before a file appears. Killed in between, files lie there that the manifest does not know;
@@ -669,8 +670,10 @@ def record(manifest, done, pending, output):
     temporary = manifest.prepare(done)
     try:
         for name in done:
+            relabel(module, pending[name]["staged"], os.path.join(output, name))
             os.rename(pending[name]["staged"], os.path.join(output, name))
         sync(output)
+        relabel(module, temporary, manifest.path)
         manifest.replace(temporary)
     except BaseException:
         os.unlink(temporary)

@@ -161,6 +161,7 @@ from urllib.parse import quote
 from ansible_collections.sparkflows.mlops.plugins.module_utils import archives
 from ansible_collections.sparkflows.mlops.plugins.module_utils.files import read_bytes, require_directory
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.places import relabel
 from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import HttpError, MlopsError
 
 MODELS = "/api/v1/mlmodel/"
@@ -285,6 +286,7 @@ class Place:
         try:
             if differs:
                 if self.unpack:
+                    relabel(module, new, self.path)
                     replace_directory(new, self.path)
                 else:
                     module.atomic_move(new, self.path)

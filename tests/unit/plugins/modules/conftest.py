@@ -15,6 +15,7 @@ import urllib.request
 import uuid
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 
 REAL = os.environ.get("MLOPS_TEST_MLFLOW_URL")
 API = "/api/2.0/mlflow/"
@@ -223,3 +224,31 @@ def registry(request):
 @pytest.fixture
 def name():
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+# ---- SELinux
+@pytest.fixture
+def labels(monkeypatch):
+    """A policy that knows a type for each path, on files that exist: labels(path) -> the type that it has, labels(path, kind) sets it."""
+    given = {}  # as the kernel does, for what a name stands for, and not for the name
+
+    def label(path, kind=None):
+        inode = os.stat(path).st_ino
+        if kind:
+            given[inode] = kind
+        return given.get(inode, "inherited")
+
+    def context(kind):
+        return ["system_u", "object_r", kind, "s0"]
+
+    def set_context(_module, path, wanted, changed, diff=None):
+        given[os.lstat(path).st_ino] = wanted[2] or label(path)
+        return changed
+
+    monkeypatch.setattr(AnsibleModule, "selinux_enabled", lambda _module: True)
+    monkeypatch.setattr(AnsibleModule, "selinux_mls_enabled", lambda _module: True)
+    monkeypatch.setattr(AnsibleModule, "selinux_initial_context", lambda _module: [None] * 4)
+    monkeypatch.setattr(AnsibleModule, "selinux_context", lambda _module, path: context(label(path)))
+    monkeypatch.setattr(AnsibleModule, "selinux_default_context", lambda _module, path, mode=0: context(f"type of {path}"))
+    monkeypatch.setattr(AnsibleModule, "set_context_if_different", set_context)
+    return label

@@ -145,3 +145,28 @@ def test_the_system_log_gets_no_secret(run, tmp_path, monkeypatch):
 def test_a_file_has_a_content(run, tmp_path):
     result = run({"path": str(tmp_path / "f")})[0]
     assert result["failed"] and "neither content nor secret_contents" in result["msg"]
+
+
+@pytest.fixture(name="strict_umask")
+def fixture_strict_umask():
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_folders_above_can_be_entered_whatever_the_umask(run, tmp_path):
+    run({"path": str(tmp_path / "srv/a/mlflow"), "state": "directory", "mode": "0750"})
+    assert [mode(tmp_path / name) for name in ("srv", "srv/a", "srv/a/mlflow")] == ["0o755", "0o755", "0o750"]
+
+
+def test_selinux_s_context_is_that_of_the_place(run, tmp_path, labels):
+    kept = tmp_path / "kept"
+    kept.write_text("old")
+    labels(kept, "chosen_by_somebody_t")
+    files = [{"path": str(tmp_path / "a/b"), "state": "directory"}, {"path": str(tmp_path / "a/b/new"), "content": "x"},
+             {"path": str(kept), "content": "new"}]
+    run(*files)
+    assert [labels(tmp_path / name) for name in ("a", "a/b", "a/b/new")] == [f"type of {tmp_path}/{name}" for name in ("a", "a/b", "a/b/new")]
+    assert labels(kept) == "chosen_by_somebody_t"
+    assert not run(*files)[0]["changed"]

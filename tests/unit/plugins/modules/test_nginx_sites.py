@@ -158,3 +158,11 @@ def test_file_elsewhere(run, nginx):
     assert "does not lie below" in run(files=[("../passwd", "x")])["msg"]
     assert "No such file or directory" in run(files=[("missing/x", "x")])["msg"]
     assert not (nginx.root.parent / "passwd").exists()
+
+
+def test_selinux_s_context_is_that_of_the_place(run, nginx, labels):
+    run(("a", "listen 80;"), files=[("mlops/users", CANARY)])
+    assert labels(nginx.root / "mlops/users") == f"type of {nginx.root}/mlops/users"
+    labels(nginx.root / "conf.d/mlops-a.conf", "chosen_by_somebody_t")
+    run(("a", "listen 81;"))
+    assert labels(nginx.root / "conf.d/mlops-a.conf") == "chosen_by_somebody_t"

@@ -548,3 +548,28 @@ def test_parquet_with_a_damaged_footer(scoring):
 def test_parquet_that_has_been_scored_already(scoring):
     shutil.copy(PARQUET / "scored.parquet", scoring.input)
     assert "a column prediction already" in scoring.plan()["refused"]["scored.parquet"]
+
+
+def test_folders_can_be_entered_whatever_the_umask(scoring, tmp_path):
+    """Who scores may be another account than the one that plans."""
+    scoring.put("a.csv")
+    scoring.output = tmp_path / "srv" / "scores" / "out"
+    before = os.umask(0o077)
+    try:
+        plan = scoring.plan()
+    finally:
+        os.umask(before)
+    staging = Path(plan["pending"][0]["staged"]).parent
+    assert [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "srv", tmp_path / "srv/scores", staging.parent)] == ["0o755"] * 3
+
+
+def test_selinux_s_context_is_that_of_the_place(scoring, labels):
+    scoring.put("a.csv")
+    scoring.run()
+    names = ("a.csv", "manifest.json")
+    assert [labels(scoring.output / name) for name in names] == [f"type of {scoring.output}/{name}" for name in names]
+    for name in names:
+        labels(scoring.output / name, "chosen_by_somebody_t")
+    scoring.put("a.csv", "name,age\nBo,3\n")
+    scoring.run()
+    assert [labels(scoring.output / name) for name in names] == ["chosen_by_somebody_t"] * 2

@@ -396,3 +396,11 @@ def test_unreadable_record_means_a_new_download(call, options, tmp_path):
 def test_wrong_options(call, server, tmp_path, wrong, text):
     result = call(module, **dict(dict(url=server.url, token="some-token", path=str(tmp_path / "m")), **wrong))
     assert result["failed"] and text in result["msg"] and not server.requests
+
+
+def test_selinux_s_context_is_that_of_the_place(call, options, tmp_path, labels):
+    _server, login = options()
+    path = tmp_path / "churn"
+    assert call(module, **login, model_id=12, path=str(path), unpack=True)["changed"]
+    assert [labels(path / name) for name in ("", "MLmodel", "sparkml/metadata")] == [
+        f"type of {path}", f"type of {path}/MLmodel", f"type of {path}/sparkml/metadata"]

@@ -1,0 +1,33 @@
+# Copyright: Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where files are put: folders that others can enter, and the SELinux context that belongs to the place."""
+
+from __future__ import annotations
+
+import os
+
+
+def make_directories(module, path):
+    """Make a folder and those above it that are missing. Others can enter them, whatever the umask of the account that we are."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent != path:
+        make_directories(module, parent)
+    os.mkdir(path)
+    os.chmod(path, 0o755)
+    module.set_context_if_different(path, module.selinux_default_context(path), False)
+
+
+def relabel(module, written, path):
+    """Give what was written elsewhere, a file or a folder with all in it, the SELinux context of where it is moved to.
+
+    A rename keeps the context of where it was written. What is replaced hands on its own: somebody may have chosen it.
+    """
+    if not module.selinux_enabled():
+        return
+    below = [os.path.join(folder, name) for folder, folders, names in os.walk(written) for name in folders + names]
+    for entry in [written, *below]:
+        final = os.path.normpath(os.path.join(path, os.path.relpath(entry, written)))
+        context = module.selinux_context(final) if os.path.lexists(final) else module.selinux_default_context(final)
+        module.set_context_if_different(entry, context, False)
