@@ -191,7 +191,7 @@ def main():
                credentials, units, asked["credentials_unit"], asked["credentials"])
     record("MLflow health", health, asked["mlflow_url"])
     record("registry round trip", registry, asked["mlflow_url"])
-    record("artifact round trip", artifacts, asked["mlflow_url"], units, asked["credentials_unit"] or asked["units"][0], asked["credentials"])
+    record("artifact round trip", artifacts, asked["mlflow_url"], units, asked["store_unit"], asked["credentials"])
     return {"checks": checks, "versions": versions}
 
 
