@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+# The programs of Ansible: those beside this Python, or another core's.
+PROGRAMS = Path(os.environ.get("ANSIBLE_PROGRAMS", Path(sys.executable).parent))
 # This computer, as a host.
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
@@ -65,7 +67,7 @@ def run_in(folder, inventory, playbook, *arguments, **environment):
     """Run a text as a playbook, in a folder that finds the collection as if it were installed and has no ansible.cfg."""
     (folder / "hosts.json").write_text(json.dumps(inventory))
     (folder / "play.yml").write_text(playbook)
-    return run(Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4", *arguments, folder=folder,
+    return run(PROGRAMS / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4", *arguments, folder=folder,
                ANSIBLE_COLLECTIONS_PATH=str(PROJECT / "collections"), ANSIBLE_HOME=str(folder / "home"), **environment)  # fmt: skip
 
 

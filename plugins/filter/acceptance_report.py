@@ -9,6 +9,8 @@ import json
 import re
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")  # what XML 1.0 cannot hold
+# What is not proven where a host of this group is no part of the run.
+PROVEN_FROM = {"mlflow": "its runtimes and services", "sparkflows": "the ports that it reaches, its logins at MLflow and its settings"}
 HIDDEN = "********"  # what sparkflows_configuration shows of a secret
 
 
@@ -142,17 +144,19 @@ def host_report(answer):
 
 def silent_host(name, variables, in_run):
     """A host that this run has not heard."""
+    groups = [group for group in variables.get("group_names", []) if group in PROVEN_FROM]
     told = ("failed", "nothing was heard of the host in this run")
+    left_out = "not part of this run (--limit), so not proven: " + ", ".join(PROVEN_FROM[group] for group in groups)
     return {
         "name": name,
         "address": variables.get("mlops_address") or variables.get("ansible_host") or name,
-        "groups": [group for group in variables.get("group_names", []) if group in ("mlflow", "sparkflows")],
+        "groups": groups,
         "system": "",
         "services": [],
         "tried": [],
         "versions": {},
         "scores": [],
-        "checks": [check("answers of the host", *(told if in_run else ("skipped", "not part of this run (--limit)")))],
+        "checks": [check("answers of the host", *(told if in_run else ("skipped", left_out)))],
     }
 
 
@@ -182,9 +186,10 @@ def acceptance_report(names, hostvars, play_hosts):
         for host in hosts
         for item in host["checks"]
     ]
-    summary = {"checks": len(checks)}
-    for status in ("failed", "passed", "skipped"):
-        summary[status] = sum(item["status"] == status for item in checks)
+    counts = {status: sum(item["status"] == status for item in checks) for status in ("failed", "passed", "skipped")}
+    left_out = [host for host in names if host not in play_hosts and "__acceptance_answer" not in hostvars[host]]
+    verdict = "failed" if counts["failed"] else "partial" if left_out else "passed"
+    summary = dict(counts, checks=len(checks), verdict=verdict, left_out=left_out)
     clients = [host for host in hosts if "sparkflows" in host["groups"]]
     servers = [host for host in hosts if "mlflow" in host["groups"]]
     return {

@@ -110,7 +110,7 @@ def found(report, name):
 
 def test_all_is_well(hostvars):
     report = report_of(hostvars)
-    assert report["summary"] == {"checks": 13, "failed": 0, "passed": 12, "skipped": 1}
+    assert report["summary"] == {"checks": 13, "failed": 0, "passed": 12, "skipped": 1, "verdict": "passed", "left_out": []}
     assert len(report["checks"]) == 13
     assert all(list(check) == ["name", "host", "status", "evidence"] for check in report["checks"])
     assert found(report, "MLflow port is open") == ("passed", "10.0.0.1:5000 is open, answered in 0.4 ms")
@@ -235,8 +235,15 @@ def test_host_that_was_not_heard(hostvars):
     assert found(report, "answers of the host") == ("failed", "nothing was heard of the host in this run")
     assert [(host["name"], host["groups"]) for host in report["servers"]] == [("mlflow1", ["mlflow"])]
     limited = report_of(hostvars, play_hosts=["fire1"])
-    assert found(limited, "answers of the host") == ("skipped", "not part of this run (--limit)")
-    assert limited["summary"]["failed"] == 0
+    assert found(limited, "answers of the host") == ("skipped", "not part of this run (--limit), so not proven: its runtimes and services")
+    summary = limited["summary"]
+    assert (summary["failed"], summary["verdict"], summary["left_out"]) == (0, "partial", ["mlflow1"])
+
+
+def test_a_failure_counts_more_than_what_was_left_out(hostvars):
+    del hostvars["mlflow1"]["__acceptance_answer"]
+    hostvars["fire1"]["__acceptance_answer"]["ports"]["result"] = states("open", "refused", "filtered")
+    assert report_of(hostvars, play_hosts=["fire1"])["summary"]["verdict"] == "failed"
 
 
 def test_evidence_is_one_clean_line():
@@ -292,7 +299,7 @@ PLAYBOOK = """
 def fixture_write(tmp_path):
     """Run the role's report on given answers, as on a controller, and return (exit code, output)."""
 
-    def write(hostvars):
+    def write(hostvars, *arguments):
         inventory = {"all": {"children": {
             "sparkflows": {"hosts": {"fire1": dict(hostvars["fire1"])}},
             "mlflow": {"hosts": {"mlflow1": dict(hostvars["mlflow1"])}},
@@ -307,7 +314,7 @@ def fixture_write(tmp_path):
         for host in inventory["all"]["children"].values():
             for variables in host["hosts"].values():
                 variables.pop("group_names", None)
-        done = run_in(tmp_path, inventory, PLAYBOOK, ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false",
+        done = run_in(tmp_path, inventory, PLAYBOOK, *arguments, ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false",
                       ANSIBLE_SHOW_CUSTOM_STATS="true")  # fmt: skip
         return done.returncode, done.output
 
@@ -329,7 +336,7 @@ def test_what_awx_is_told(hostvars, write):
     scored = sum(score["rows"] for score in report_of(hostvars)["scores"])
     told = published(write(hostvars)[1])
     assert told == {
-        "verdict": "passed", "checks": 13, "passed": 12, "failed": 0, "skipped": 1, "scored_rows": scored,
+        "verdict": "passed", "checks": 13, "passed": 12, "failed": 0, "skipped": 1, "left_out": [], "scored_rows": scored,
         "endpoints": {"mlflow": "http://10.0.0.1:5000", "sparkflows": "https://10.0.0.2:8443",
                       "models": [{"model": "churn", "host": "mlflow1", "url": "http://10.0.0.1:5001/invocations"}]}}  # fmt: skip
     assert scored > 0
@@ -340,6 +347,18 @@ def test_awx_is_told_of_a_failure_too(hostvars, write):
     code, output = write(hostvars)
     told = published(output)
     assert code != 0 and told["verdict"] == "failed" and told["failed"] > 0
+
+
+def test_a_limit_makes_the_verdict_partial(hostvars, write, tmp_path):
+    del hostvars["mlflow1"]["__acceptance_answer"]
+    code, output = write(hostvars, "--limit=fire1")
+    assert code == 0, output
+    told = published(output)
+    assert (told["verdict"], told["left_out"], told["failed"]) == ("partial", ["mlflow1"], 0)
+    line = "PARTIAL: nothing is known of mlflow1. 10 checks passed, 1 skipped."
+    assert line in output and read(tmp_path, "summary.txt").startswith(line + "\n  mlflow1: answers of the host: not part of this run")
+    words = " ".join(Page(read(tmp_path, "acceptance.html")).words)
+    assert "Partial: mlflow1 left out" in words and "served and scored" not in words
 
 
 def test_files_of_a_good_report(hostvars, write, tmp_path):

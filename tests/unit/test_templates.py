@@ -1,0 +1,127 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Templates mean the same on every supported ansible-core. Before 2.19 a template's result is a text that is read again: a number stays a text, a
+backslash counts twice, and an `omit` among the defaults of a module is handed over as it is."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+from jinja2 import nodes
+
+COLLECTION = Path(__file__).resolve().parents[2]
+# Written as expressions, without braces.
+CONDITIONS = ("when", "that", "until", "failed_when", "changed_when")
+
+
+class Loader(yaml.SafeLoader):
+    """Knows Ansible's mark for what is no template."""
+
+
+Loader.add_constructor("!unsafe", lambda loader, node: "")
+
+
+def load(path):
+    return yaml.load(path.read_text(encoding="utf-8"), Loader)
+
+
+def scalars(node, condition=False):
+    """The texts of a YAML document, and whether each is a condition."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield str(key), False
+            yield from scalars(value, key in CONDITIONS)
+    elif isinstance(node, list):
+        for value in node:
+            yield from scalars(value, condition)
+    elif isinstance(node, str):
+        yield node, condition
+
+
+class AnyFilter(dict):
+    """Whatever a filter or a test is called: it is only parsed here."""
+
+    def __contains__(self, name):
+        return True
+
+
+def tree(text, condition=False):
+    environment = jinja2.Environment()
+    environment.filters = environment.tests = AnyFilter()
+    # A single backslash, as in regular expressions, is Jinja's to worry about.
+    with warnings.catch_warnings(action="ignore"):
+        return environment.parse("{{ " + text + " }}" if condition else text)
+
+
+FILES = sorted(path for folder in ("roles/*/tasks", "roles/*/vars", "roles/*/defaults", "playbooks") for path in COLLECTION.glob(folder + "/*.yml"))
+TEMPLATES = [(path.relative_to(COLLECTION), text, condition)
+             for path in FILES for text, condition in scalars(load(path)) if condition or "{{" in text or "{%" in text]  # fmt: skip
+# Variables of roles: whoever sets one may do so by a template, and AWX hands over texts.
+VARIABLES = {name: value for kind in ("vars", "defaults") for path in COLLECTION.glob(f"roles/*/{kind}/main.yml")
+             for name, value in load(path).items()}  # fmt: skip
+
+
+def test_there_are_templates():
+    assert len(FILES) > 100 and len(TEMPLATES) > 1000 and len(VARIABLES) > 400
+
+
+def test_no_quotation_mark_is_escaped():
+    assert [(str(path), text) for path, text, _condition in TEMPLATES if "\\'" in text or '\\"' in text] == []
+
+
+def taken_for_numbers(text, condition):
+    """Names of variables of roles that are compared or reckoned with as they are, where the other side is a number."""
+
+    def number(node):
+        return isinstance(node, nodes.Const) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+
+    def variable(node):
+        return isinstance(node, nodes.Name) and node.name in VARIABLES
+
+    parsed = tree(text, condition)
+    pairs = [(node.expr, operand.expr) for node in parsed.find_all(nodes.Compare) for operand in node.ops if operand.op not in ("in", "notin")]
+    pairs += [(node.left, node.right) for kind in (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow)
+              for node in parsed.find_all(kind)]  # fmt: skip
+    return sorted({one.name for pair in pairs for one, other in (pair, pair[::-1]) if variable(one) and number(other)})
+
+
+def test_finds_what_is_taken_for_a_number():
+    assert taken_for_numbers("mlops_mlflow_port == 5000", True) == ["mlops_mlflow_port"]
+    assert taken_for_numbers("{{ 2 * mlops_mlflow_port }}", False) == ["mlops_mlflow_port"]
+    assert taken_for_numbers("mlops_mlflow_port | int > 0 and mlops_address == '1'", True) == []
+
+
+def test_variables_are_made_numbers_where_they_are_taken_for_such():
+    assert [(str(path), names) for path, text, condition in TEMPLATES if (names := taken_for_numbers(text, condition))] == []
+
+
+def module_defaults(node):
+    if isinstance(node, dict):
+        if "module_defaults" in node:
+            yield node["module_defaults"]
+        for value in node.values():
+            yield from module_defaults(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from module_defaults(value)
+
+
+def names_in(node):
+    """Every name that a template uses, and those that the variables behind it use."""
+    found, todo = set(), [node]
+    while todo:
+        for text, _condition in scalars(todo.pop()):
+            new = {name.name for name in tree(text).find_all(nodes.Name)} - found
+            found |= new
+            todo += [VARIABLES[name] for name in new if name in VARIABLES]
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if any(module_defaults(load(path)))], ids=lambda path: str(path.relative_to(COLLECTION)))
+def test_nothing_is_omitted_among_the_defaults_of_modules(path):
+    assert all("omit" not in names_in(defaults) for defaults in module_defaults(load(path)))
