@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import json
 import os
 import shutil
 import signal
@@ -11,12 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 FILES = Path(__file__).resolve().parents[2] / "roles" / "model_serving" / "files"
 
 # A worker of gunicorn as far as the program sees it. It starts its Java before the model is loaded, or later, and says so.
 WORKER = """
-import importlib.util, logging, subprocess, sys, time
+import importlib.util, logging, os, subprocess, sys, time
 program, java, when, settled = sys.argv[1:]
 specification = importlib.util.spec_from_file_location("model_workers", program)
 module = importlib.util.module_from_spec(specification)
@@ -24,6 +28,8 @@ specification.loader.exec_module(module)
 module.INTERVAL, module.SETTLED = 0.05, float(settled)
 class Worker:
     log = logging.getLogger()
+    wsgi = None
+os.environ["SERVED_MODEL_MAX_COLUMNS"] = "9"
 start = lambda: print(subprocess.Popen([java, "60"]).pid, flush=True)
 if when == "before":
     start()
@@ -80,6 +86,74 @@ def test_a_tool_that_ends_does_not_count(worker, case):
     os.kill(child, signal.SIGKILL)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)
+
+
+# ---- columns
+@pytest.fixture(name="workers")
+def fixture_workers(monkeypatch, tmp_path):
+    specification = importlib.util.spec_from_file_location("model_workers", FILES / "model_workers.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    monkeypatch.setenv("SERVED_MODEL_DIR", str(tmp_path))
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump({"signature": {"inputs": json.dumps([{"name": "x", "type": "double"}])}}))
+    return module
+
+
+def post(workers, kind, body):
+    """The status and the answer; the model behind it answers with what it has read."""
+
+    def model(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read()]
+
+    said = []
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": kind, "wsgi.input": io.BytesIO(body)}
+    answer = workers.Narrow(model, workers.most_columns())(environ, lambda status, headers: said.append(status))
+    return said[0], b"".join(answer)
+
+
+MANY = [f"c{number}" for number in range(100_000)]
+SPLIT = "application/json; format=pandas-split"
+
+
+@pytest.mark.parametrize("kind, body", [
+    (SPLIT, {"columns": MANY, "data": [[1] * len(MANY)]}),
+    (SPLIT, {"data": [[1] * len(MANY)]}),
+    (SPLIT, {"columns": ["x"], "data": [dict.fromkeys(MANY, 1)]}),
+    ("application/json; format=pandas-records", [dict.fromkeys(MANY[at:at + 100], 1) for at in range(0, len(MANY), 100)]),
+    ("application/json", {"inputs": dict.fromkeys(MANY, [1])}),
+    ("application/json", {"instances": [dict.fromkeys(MANY, 1)]}),
+    ("text/csv", ",".join(MANY) + "\n"),
+    ("text/csv", "\n\nx\n" + ",".join(MANY) + "\n"),
+    ("text/csv", '"' + '","'.join(MANY) + '"\n'),
+])  # fmt: skip
+def test_requests_with_very_many_columns_are_refused_at_once(workers, kind, body):
+    began = time.process_time()
+    status, answer = post(workers, kind, (body if isinstance(body, str) else json.dumps(body)).encode())
+    assert status == "400 BAD REQUEST"
+    assert json.loads(answer)["message"] == "The request has 100000 columns, and this model takes 1001 at most (SERVED_MODEL_MAX_COLUMNS)."
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("kind, body", [
+    (SPLIT, b'{"columns": ["x"], "data": [[1]]}'), ("application/json", b'[{"x": 1}]'), ("application/json", b"[" * 100_000), (SPLIT, b'{"data": 1}'),
+    ("text/csv", b"x\n1\n"), ("text/csv", b""), ("text/csv", b"\xff\n"), ("application/json", b"null"), ("", b"x"), ("image/png", b"\x00" * 99),
+])  # fmt: skip
+def test_other_requests_reach_the_model_as_they_are(workers, kind, body):
+    assert post(workers, kind, body) == ("200 OK", body)
+
+
+@pytest.mark.parametrize("model, most", [
+    ({}, 10_000),
+    ({"signature": None}, 10_000),
+    ({"signature": {"inputs": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 20_000]}}])}}, 10_000),
+    ({"signature": {"inputs": json.dumps([{"name": name, "type": "double"} for name in MANY[:20_000]])}}, 21_000),
+])  # fmt: skip
+def test_a_model_takes_as_many_columns_as_it_knows_and_some_more(workers, tmp_path, monkeypatch, model, most):
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump(model))
+    assert workers.most_columns() == most
+    monkeypatch.setenv("SERVED_MODEL_MAX_COLUMNS", "50000")
+    assert workers.most_columns() == 50_000
 
 
 # ---- the files

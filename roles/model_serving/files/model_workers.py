@@ -2,15 +2,26 @@
 
 A Spark or H2O model works in a Java process beside the worker. Without it the worker answers every request with an error, for
 ever, and looks healthy: its /ping is 200.
+
+A request with very many columns is refused before pandas sees it: half a megabyte of them kept a worker busy for minutes, and nobody else was
+answered. SERVED_MODEL_MAX_COLUMNS says how many a request may have.
 """
+import csv
+import io
+import json
 import os
 import signal
+import sys
 import threading
 import time
 
 INTERVAL = 0.5
 # What lives shorter is a tool that the model has called, and not where it works.
 SETTLED = 10
+# More columns than the model's signature names, and columns where there is no signature.
+MORE_COLUMNS = 1000
+COLUMNS_WITHOUT_SIGNATURE = 10000
+csv.field_size_limit(sys.maxsize)
 
 
 def java_children():
@@ -44,5 +55,58 @@ def watch(worker, needed):
         needed = needed | {process for process, seen in since.items() if now - seen >= SETTLED}
 
 
+def most_columns():
+    given = os.environ.get("SERVED_MODEL_MAX_COLUMNS")
+    if given:
+        return int(given)
+    import yaml
+
+    with open(os.path.join(os.environ["SERVED_MODEL_DIR"], "MLmodel"), encoding="utf-8") as stream:
+        inputs = json.loads((yaml.safe_load(stream).get("signature") or {}).get("inputs") or "[]")
+    return len(inputs) + MORE_COLUMNS if inputs and inputs[0].get("type") != "tensor" else COLUMNS_WITHOUT_SIGNATURE
+
+
+def names(value):
+    """Of a table as columns by their names, or as a list of records."""
+    records = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return len(set().union(*(record for record in records if isinstance(record, dict))))
+
+
+def columns(kind, body):
+    """How many columns pandas would make of a request. What is none is told by MLflow."""
+    if kind.startswith("text/csv"):
+        rows = csv.reader(io.StringIO(body.decode("utf-8", "replace"), newline=""))
+        # A first row that is longer than the header makes columns, too.
+        return max([len(row) for row, _line in zip(filter(None, rows), range(2))] or [0])
+    try:
+        data = json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return 0
+    if not isinstance(data, dict):
+        return names(data)
+    rows = data.get("data") if isinstance(data.get("data"), list) else []
+    return max([names(data.get(key)) for key in ("inputs", "instances", "data")] + [len(row) for row in [data.get("columns"), *rows]
+                                                                                     if isinstance(row, list)])
+
+
+class Narrow:
+    """A WSGI application before the model's."""
+
+    def __init__(self, application, most):
+        self.application, self.most = application, most
+
+    def __call__(self, environ, start_response):
+        if environ["REQUEST_METHOD"] == "POST":
+            body = environ["wsgi.input"].read()
+            environ["wsgi.input"] = io.BytesIO(body)
+            found = columns(environ.get("CONTENT_TYPE", ""), body)
+            if found > self.most:
+                message = f"The request has {found} columns, and this model takes {self.most} at most (SERVED_MODEL_MAX_COLUMNS)."
+                start_response("400 BAD REQUEST", [("Content-Type", "application/json")])
+                return [json.dumps({"error_code": "BAD_REQUEST", "message": message}).encode()]
+        return self.application(environ, start_response)
+
+
 def post_worker_init(worker):
+    worker.wsgi = Narrow(worker.wsgi, most_columns())
     threading.Thread(target=watch, args=(worker, java_children()), daemon=True).start()
