@@ -42,6 +42,15 @@ options:
       - Goes into the manifest. A file is scored again when it is not what it was then.
     type: dict
     required: true
+  separator:
+    description: What is between the values of the input's CSV files. The same for both states.
+    type: str
+    choices: [comma, semicolon, tab, pipe]
+    default: comma
+  encoding:
+    description: Encoding of the input's CSV files, by its name in Python, for example V(cp1252). The same for both states.
+    type: str
+    default: utf-8
   formats:
     description: What the method can read, V(csv) or V(parquet) or both. For O(state=planned).
     type: list
@@ -58,10 +67,15 @@ options:
     type: dict
     default: {}
 notes:
-  - CSV is UTF-8 with a header in its first line, separated by commas, quoted by C("). A quoted value may have line
-    breaks; empty lines are no rows.
-  - The scored file has the rows and columns of the input in their order, and the column C(prediction) after them.
-    Numbers may be written in another way. For CSV every value is compared; for Parquet, columns and number of rows.
+  - CSV has a header in its first line and is quoted by C("). A quoted value may have line breaks; empty lines are no
+    rows; columns may be without a name.
+  - A CSV file that not every reader would understand (another separator or encoding, a mark before UTF-8, a quotation
+    mark in the middle of a value, line ends of carriage returns only) is given to the method as a copy in UTF-8 with
+    commas, in the hidden directory.
+  - The scored file has the rows and columns of the input in their order, and the column C(prediction) after them. What
+    the method wrote may have numbers in another way, and quotation marks as Spark writes them; the rows of a CSV file
+    come out as they went in, character by character. For CSV every value is compared; for Parquet, columns and number
+    of rows.
   - One run at a time for each O(output). A run that starts while another one scores takes that one's hidden directory
     away, and its files fail.
 attributes:
@@ -96,13 +110,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: What is to be scored. C(staged) is where the scored rows are to be written.
+  description:
+    - What is to be scored. C(path) is what the method has to read, C(staged) where it has to write the scored rows.
+    - C(source) is the input file; it is C(path), too, unless a copy had to be made.
   returned: if O(state=planned)
   type: list
   elements: dict
   sample:
     - name: a.csv
       path: /data/in/a.csv
+      source: /data/in/a.csv
       staged: /data/scored/.staging/4f1c/a.csv
       format: csv
       bytes: 120000
@@ -141,8 +158,6 @@ rows:
   sample: 569
 """
 
-import codecs
-import csv
 import errno
 import hashlib
 import itertools
@@ -150,22 +165,18 @@ import json
 import os
 import shutil
 import stat
-import sys
 import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
+from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import CHUNK, PREDICTION
+from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import BadInput as Refused
 from ansible_collections.sparkflows.mlops.plugins.module_utils.places import make_directories, relabel
 
 MANIFEST = "manifest.json"
 STAGING = ".staging"
-PREDICTION = "prediction"
-CHUNK = 1 << 20
-csv.field_size_limit(sys.maxsize)
-
-
-class Refused(Exception):
-    """Why one file cannot be scored or put in place."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst", ".lz4", ".snappy")
 
 
 class Stop(Exception):
@@ -181,105 +192,94 @@ def checksum(path):
 
 
 # ---- CSV
-def check_text(path):
-    """Refuse what is not UTF-8, and say where."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line, offset = 1, 0
-    with open(path, "rb") as file:
-        for chunk in itertools.chain(iter(lambda: file.read(CHUNK), b""), [b""]):
-            held = len(decoder.getstate()[0])
-            try:
-                decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as exc:
-                data, start = exc.args[1:3]
-                line += data[:start].count(b"\n")
-                byte, place = data[start], offset - held + start
-                raise Refused(
-                    f"it is not UTF-8: line {line} has the byte 0x{byte:02x} (byte {place + 1} of the file). "
-                    "Convert it to UTF-8."
-                ) from exc
-            if b"\0" in chunk:
-                raise Refused("it is not text in UTF-8: it has zero bytes. Is it UTF-16, or binary?")
-            line += chunk.count(b"\n")
-            offset += len(chunk)
+class Dialect:
+    """How the input's CSV files are written."""
+
+    def __init__(self, separator="comma", encoding="utf-8"):
+        self.separator, self.encoding = csv_files.SEPARATORS[separator], encoding
+        # What the manifest says, less what is the rule.
+        self.record = {
+            key: value
+            for key, value, rule in (("separator", separator, "comma"), ("encoding", encoding, "utf-8"))
+            if value != rule
+        }
+
+    def rows(self, path):
+        """The rows that there are, the header first."""
+        with csv_files.open_text(path, self.encoding) as file:
+            yield from (row for row in csv_files.read_rows(file, self.separator) if row[1])
 
 
-def csv_rows(path):
-    """The line number and the values of each row, the header first. Spreadsheets put a mark before it; it is dropped."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-        except csv.Error as exc:
-            raise Refused(f"line {reader.line_num} is not CSV: {exc}") from exc
-        except UnicodeDecodeError as exc:
-            raise Refused("it is not UTF-8") from exc
-
-
-def is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def look_at_csv(path):
-    """The number of rows of an input file that can be scored."""
-    check_text(path)
-    rows = csv_rows(path)
-    header = next(rows, (0, []))[1]
-    if not header:
-        raise Refused("it has no header and no rows")
-    if all(is_number(name) for name in header):
-        raise Refused("its first line has numbers only: the header with the names of the columns is missing")
-    if "" in header:
-        raise Refused(f"column {header.index('') + 1} has no name in the header")
-    refuse_names(header)
+def look_at_csv(path, dialect):
+    """The number of rows of an input file that can be scored, and whether it is as every reader takes it."""
+    csv_files.check_text(path, dialect.encoding)
+    rows = dialect.rows(path)
+    _line, header, text = next(rows, (0, [], ""))
+    csv_files.check_header(header, text if dialect.separator == "," else "")
+    plain = not dialect.record and csv_files.encoding_of(path) == "utf-8" and csv_files.is_plain(text)
     count = 0
-    for line, row in rows:
-        if len(row) != len(header):
-            raise Refused(f"line {line} has {len(row)} values, but the header has {len(header)} columns")
+    for line, values, text in rows:
+        csv_files.check_width(line, values, header)
+        plain = plain and csv_files.is_plain(text)
         count += 1
-    return count
+    return count, plain
 
 
-def refuse_names(header):
-    for name in header:
-        if header.count(name) > 1:
-            raise Refused(f"column {name} is in the header more than once")
-    if PREDICTION in header:
-        raise Refused(f"it has a column {PREDICTION} already, which is the one that scoring adds: rename it")
+def write_plain(path, target, dialect):
+    """A copy of an input file as every reader takes it: in UTF-8, separated by commas. Its lines keep their numbers."""
+    with csv_files.open_text(path, dialect.encoding) as source, open(target, "w", encoding="utf-8", newline="") as file:
+        for _line, values, _text in csv_files.read_rows(source, dialect.separator):
+            # A row of one empty value would be an empty line.
+            file.write((",".join(map(csv_files.quoted, values)) or '""' * len(values)) + "\n")
 
 
-def same(given, scored):
-    """Whether a value is still the same, if perhaps written in another way (17.990 and 17.99, True and true)."""
-    if given == scored or given.strip().lower() == scored.strip().lower():
-        return True
-    try:
-        return float(given) == float(scored)
-    except ValueError:
-        return False
+def compare_csv(given_path, scored_path, dialect):
+    """The number of scored rows, if they are those of the input in their order. The scored file then has them as they went in."""
+    csv_files.check_text(scored_path)
+    rows, exact = csv_files.read_scored(lambda read: compare_rows(given_path, scored_path, dialect, read))
+    if not exact:
+        merged = scored_path + ".merged"
+        csv_files.read_scored(lambda read: merge(given_path, scored_path, dialect, read, merged))
+        os.rename(merged, scored_path)
+    return rows
 
 
-def compare_csv(given_path, scored_path):
-    """The number of scored rows, if they are those of the input in their order."""
-    check_text(scored_path)
-    given_rows, scored_rows = csv_rows(given_path), csv_rows(scored_path)
-    header = next(given_rows)[1]
-    compare_columns(header, next(scored_rows, (0, []))[1])
+def scored_rows(path, read):
+    with csv_files.open_text(path) as file:
+        yield from (row for row in read(file) if row[1])
+
+
+def compare_rows(given_path, scored_path, dialect, read):
+    given_rows, scored = dialect.rows(given_path), scored_rows(scored_path, read)
+    _line, header, text = next(given_rows)
+    _line, scored_header, scored_text = next(scored, (0, [], ""))
+    compare_columns(header, scored_header)
+    exact = not dialect.record and csv_files.encoding_of(given_path) == csv_files.encoding_of(scored_path) and begins(text, scored_text)
     difference, given_count, scored_count = "", 0, 0
-    for given, scored in itertools.zip_longest(given_rows, scored_rows):
+    for given, row in itertools.zip_longest(given_rows, scored):
         given_count += given is not None
-        scored_count += scored is not None
-        if given and scored and not difference:
-            difference = row_difference(header, scored_count, given[1], *scored)
+        scored_count += row is not None
+        if given and row and not difference:
+            difference = row_difference(header, scored_count, given[1], row[0], row[1])
+            exact = exact and begins(given[2], row[2])
     compare_counts(given_count, scored_count)
     if difference:
         raise Refused(difference)
-    return scored_count
+    return scored_count, exact
+
+
+def begins(given, scored):
+    """Whether a scored row has the given one as it was."""
+    return scored.startswith(given.rstrip("\r\n") + ",")
+
+
+def merge(given_path, scored_path, dialect, read, target):
+    """The rows as they went in, and what was predicted after each."""
+    with open(target, "w", encoding=csv_files.encoding_of(given_path, dialect.encoding), newline="") as file:
+        end = ""
+        for given, scored in zip(dialect.rows(given_path), scored_rows(scored_path, read)):
+            end = csv_files.line_end(given[2]) or end or "\n"
+            file.write(given[2].rstrip("\r\n") + dialect.separator + csv_files.quoted(scored[1][-1], dialect.separator) + end)
 
 
 def row_difference(header, number, given, line, scored):
@@ -289,10 +289,10 @@ def row_difference(header, number, given, line, scored):
     if not scored[-1].strip():
         return f"line {line} of what was scored has no {PREDICTION}"
     if given != scored[:-1]:
-        for name, before, after in zip(header, given, scored):
-            if not same(before, after):
+        for place, (before, after) in enumerate(zip(given, scored)):
+            if not csv_files.same(before, after):
                 return (
-                    f"row {number} of what was scored is not row {number} of the input: {name} is "
+                    f"row {number} of what was scored is not row {number} of the input: {csv_files.label(header, place)} is "
                     f"{after[:40]!r} instead of {before[:40]!r}"
                 )
     return ""
@@ -304,13 +304,15 @@ def compare_counts(given, scored):
 
 
 def compare_columns(given, scored):
-    if scored != given + [PREDICTION]:
-        missing = [name for name in given + [PREDICTION] if name not in scored]
-        more = [name for name in scored if name not in given + [PREDICTION]]
-        what = "; ".join(
-            [f"{', '.join(missing[:5])} is missing"] * bool(missing) + [f"{', '.join(more[:5])} is new"] * bool(more)
-        )
-        raise Refused(f"what was scored has other columns: {what or 'their order has changed'}")
+    wanted = given + [PREDICTION]
+    if len(wanted) == len(scored) and all(map(csv_files.same_name, wanted, scored, itertools.count())):
+        return
+    missing = [name or "a column without a name" for name in wanted if name not in set(scored)]
+    more = [name or "a column without a name" for name in scored if name not in set(wanted)]
+    what = "; ".join(
+        [f"{', '.join(missing[:5])} is missing"] * bool(missing) + [f"{', '.join(more[:5])} is new"] * bool(more)
+    )
+    raise Refused(f"what was scored has other columns: {what or 'their order has changed'}")
 
 
 # ---- Parquet: its footer says columns and rows, in Thrift's compact protocol. So no library is needed on the host.
@@ -399,13 +401,13 @@ def parquet_shape(path):
         raise Refused("it is not a complete Parquet file") from exc
 
 
-def look_at_parquet(path):
+def look_at_parquet(path, _dialect):
     columns, rows = parquet_shape(path)
-    refuse_names(columns)
-    return rows
+    csv_files.check_header(columns)
+    return rows, True
 
 
-def compare_parquet(given_path, scored_path):
+def compare_parquet(given_path, scored_path, _dialect):
     (given, given_rows), (scored, scored_rows) = parquet_shape(given_path), parquet_shape(scored_path)
     compare_columns(given, scored)
     compare_counts(given_rows, scored_rows)
@@ -418,6 +420,16 @@ FORMATS = {"csv": (look_at_csv, compare_csv), "parquet": (look_at_parquet, compa
 def format_of(name):
     ending = os.path.splitext(name)[1].lower().lstrip(".")
     return ending if ending in FORMATS else None
+
+
+def unlike(name):
+    """What has to be done before a file is one that is scored, if it looks as if it were meant."""
+    stem, ending = os.path.splitext(name.lower())
+    if ending in COMPRESSED and format_of(stem):
+        return "it is compressed: unpack it"
+    if ending in (".tsv", ".tab"):
+        return "rename it to *.csv, and set score_offline_separator to tab"
+    return ""
 
 
 # ---- the record
@@ -440,10 +452,12 @@ class Manifest:
                 f"The next file that is put in place replaces it; what it was stays as {MANIFEST}.unreadable."
             )
 
-    def is_valid(self, name, sha256, identity, output):
+    def is_valid(self, name, sha256, identity, dialect, output):
         entry = self.files.get(name, {})
         try:
             if entry["scored_by"] != identity or entry["input"]["sha256"] != sha256:
+                return False
+            if {key: entry["input"][key] for key in ("separator", "encoding") if key in entry["input"]} != dialect.record:
                 return False
             return os.path.isfile(output) and entry["output"]["sha256"] == checksum(output)
         except (KeyError, TypeError):
@@ -492,7 +506,7 @@ def find(params):
     path, formats = params["input"], params["formats"]
     if os.path.isdir(path):
         # A directory may have other things in it; a format that the method cannot read is told, not passed over.
-        names = sorted(name for name in os.listdir(path) if not name.startswith(".") and format_of(name))
+        names = sorted(name for name in os.listdir(path) if not name.startswith(".") and (format_of(name) or unlike(name)))
         if not names:
             raise Stop(f"there is no {' or '.join('*.' + name for name in formats)} in the directory {path}")
         return {name: os.path.join(path, name) for name in names}
@@ -505,6 +519,8 @@ def examine(name, path, formats):
     """What the plan knows about one input file, or Refused."""
     if not name.isprintable():
         raise Refused("its name has characters that cannot be shown: rename it")
+    if unlike(name):
+        raise Refused(unlike(name))
     if format_of(name) not in formats:
         raise Refused(f"this method scores {' and '.join(formats)} files only, told by the ending of the name")
     if not os.path.isfile(path):
@@ -525,14 +541,15 @@ def plan(module):
     if os.path.realpath(folder) == os.path.realpath(output):
         raise Stop(f"{output} is where the input lies: the scored files, which have the same names, would replace it")
     manifest = Manifest(output, module.warn)
+    dialect = Dialect(params["separator"], params["encoding"])
     pending, valid, refused = [], [], {}
     for name, path in paths.items():
         try:
             entry = examine(name, path, params["formats"])
-            if manifest.is_valid(name, entry["sha256"], params["identity"], os.path.join(output, name)):
+            if manifest.is_valid(name, entry["sha256"], params["identity"], dialect, os.path.join(output, name)):
                 valid.append(name)
                 continue
-            entry["rows"] = FORMATS[entry["format"]][0](path)
+            entry["rows"], entry["plain"] = FORMATS[entry["format"]][0](path, dialect)
             if not entry["rows"]:
                 raise Refused("it has a header, but no rows")
             pending.append(entry)
@@ -548,7 +565,9 @@ def plan(module):
         shutil.rmtree(left_over)
     started = time.time()
     for entry in pending:
-        entry.update(staged=os.path.join(staging or left_over, entry["name"]), started=started)
+        entry.update(staged=os.path.join(staging or left_over, entry["name"]), source=entry["path"], started=started)
+        if not entry.pop("plain") and staging:
+            entry["path"] = copy_plain(entry, staging, dialect)
     return {
         "changed": bool(pending),
         "diff": {"prepared": "".join(f"to score: {entry['name']} ({entry['rows']} rows)\n" for entry in pending)},
@@ -559,9 +578,19 @@ def plan(module):
     }
 
 
+def copy_plain(entry, staging, dialect):
+    """What the method is given instead of a file that not every reader would understand."""
+    folder = os.path.join(staging, "given")
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    path = os.path.join(folder, entry["name"])
+    write_plain(entry["source"], path, dialect)
+    give_like(path, entry["source"])
+    return path
+
+
 def check_space(output, pending):
-    """The scored file is the input and one more column."""
-    needed = sum(entry["bytes"] for entry in pending)
+    """The scored file is the input and one more column; beside it may be a copy that the method reads."""
+    needed = sum(entry["bytes"] * (1 if entry["plain"] else 2) for entry in pending)
     while not os.path.exists(output):
         output = os.path.dirname(output)
     space = os.statvfs(output)
@@ -589,9 +618,9 @@ def stage(module, output, model):
 
 
 # ---- committed
-def verify(entry, identity, now):
+def verify(entry, identity, dialect, now):
     """The manifest's entry for a staged file that is what it has to be, or Refused."""
-    staged, path = entry["staged"], entry["path"]
+    staged, path = entry["staged"], entry["source"]
     try:
         kind = os.lstat(staged)
     except FileNotFoundError as exc:
@@ -603,13 +632,14 @@ def verify(entry, identity, now):
         raise Refused("what was scored is empty")
     if not os.path.isfile(path) or checksum(path) != entry["sha256"]:
         raise Refused("the input changed while it was scored")
-    rows = FORMATS[entry["format"]][1](path, staged)
+    rows = FORMATS[entry["format"]][1](path, staged, dialect)
     give_like(staged, path)
     sync(staged)
+    given = {"path": path, "sha256": entry["sha256"], "bytes": int(entry["bytes"]), "rows": int(entry["rows"])}
     return {
         "scored_by": identity,
-        "input": {"path": path, "sha256": entry["sha256"], "bytes": int(entry["bytes"]), "rows": int(entry["rows"])},
-        "output": {"sha256": checksum(staged), "bytes": kind.st_size, "rows": rows},
+        "input": dict(given, **dialect.record),
+        "output": {"sha256": checksum(staged), "bytes": os.path.getsize(staged), "rows": rows},
         "seconds": round(max(0.0, kind.st_mtime - float(entry["started"])), 3),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
     }
@@ -627,7 +657,7 @@ def commit(module):
     params = module.params
     output, pending = params["output"], {entry["name"]: entry for entry in params["pending"]}
     failures = {name: str(message) for name, message in params["failures"].items()}
-    done = {}
+    dialect, done = Dialect(params["separator"], params["encoding"]), {}
     if not module.check_mode:
         for directory in {os.path.dirname(entry["staged"]) for entry in pending.values()}:
             take_back(directory)
@@ -635,7 +665,7 @@ def commit(module):
         if name in failures:
             continue
         try:
-            done[name] = verify(entry, params["identity"], time.time())
+            done[name] = verify(entry, params["identity"], dialect, time.time())
             if os.path.isdir(os.path.join(output, name)):
                 raise Refused(f"{os.path.join(output, name)} is a directory")
         except Refused as exc:
@@ -688,6 +718,8 @@ def main():
             "input": {"type": "path"},
             "output": {"type": "path", "required": True},
             "identity": {"type": "dict", "required": True},
+            "separator": {"type": "str", "choices": list(csv_files.SEPARATORS), "default": "comma"},
+            "encoding": {"type": "str", "default": "utf-8"},
             "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(FORMATS)},
             "pending": {"type": "list", "elements": "dict", "default": []},
             "failures": {"type": "dict", "default": {}},
@@ -697,6 +729,10 @@ def main():
     )
     if not module.params["identity"]:
         module.fail_json(msg="identity is empty: say what scores")
+    try:
+        "".encode(module.params["encoding"])
+    except LookupError:
+        module.fail_json(msg=f"there is no encoding {module.params['encoding']}: set score_offline_encoding to utf-8, cp1252, utf-16 or the like")
     for name in ("input", "output"):
         if module.params[name] is not None:
             module.params[name] = os.path.abspath(module.params[name])

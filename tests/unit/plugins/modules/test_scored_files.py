@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import os
 import resource
@@ -14,9 +15,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
 from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
 
 DATA = Path(__file__).parents[3] / "data" / "breast-cancer-wisconsin" / "data.csv"
@@ -74,6 +77,10 @@ def fixture_scoring(call, tmp_path):
 
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def scored_in(scoring, name="a.csv"):
+    return (scoring.output / name).read_bytes()
 
 
 def test_real_data_from_plan_to_record(scoring):
@@ -140,16 +147,18 @@ def test_rows_are_not_lines(scoring, content, rows):
         ("", "the file is empty"),
         ("\n\n", "no header and no rows"),
         ("a,b\n", "a header, but no rows"),
-        ("1.5,2\n3,4\n", "its first line has numbers only: the header"),
-        ("a,,b\n1,2,3\n", "column 2 has no name"),
         ("a,b,a\n1,2,3\n", "column a is in the header more than once"),
         ("a,prediction\n1,2\n", "a column prediction already"),
         ("a,b\n1,2\n\n3\n", "line 4 has 1 values, but the header has 2 columns"),
-        ('a,b\n1,"2\n', "is not CSV: unexpected end of data"),
+        ('a,b\n1,"2\n', "line 2 is not CSV: a quotation mark is not closed"),
         ("a,b\nx,Müller\n".encode("latin-1"), "line 2 has the byte 0xfc (byte 8 of the file)"),
         ("a,b\nx,y\n".encode("utf-16"), "it is not UTF-8: line 1 has the byte 0xff"),
         ("a,b\nx,y\n".encode("utf-16-le"), "Is it UTF-16"),
         (b"a,b\n1,2\n3,\xc3", "line 3 has the byte 0xc3"),
+        ("a;b\n1,5;2\n", "has one column only, but semicolons: set score_offline_separator to semicolon"),
+        ("a\tb\n1\t2\n", "set score_offline_separator to tab"),
+        ("a,b\n1,2,\n", "line 2 has 3 values, but the header has 2 columns"),
+        ('a,b\n1,2\n"x"y,2\n', "line 3 is not CSV"),
     ],
 )
 def test_file_that_cannot_be_scored_is_named_and_the_others_are_not_held_up(scoring, content, why):
@@ -248,11 +257,167 @@ def test_what_was_scored_has_to_be_the_input(scoring, change, why):
     assert scoring.left() == []
 
 
-def test_numbers_may_be_written_in_another_way(scoring):
-    scoring.put("a.csv", "x,y,z\n17.990, word ,True\n1e3,,false\n")
-    change = {"17.990": "17.99", "1e3": "1000.0", " word ": "word", "True": "true"}
+def test_numbers_may_be_written_in_another_way_and_rows_come_out_as_they_went_in(scoring):
+    scoring.put("a.csv", "\ufeffx,y,z\r\n17.990, word ,True\r\n1e3,,false\r\n\r\n01234,+4915,FALSE")
+    change = {"17.990": "17.99", "1e3": "1000.0", " word ": "word", "True": "true", "01234": "1234", "+4915": "4915.0"}
     done = scoring.run(lambda rows: [[change.get(value, value) for value in row] for row in rows])
     assert done["failures"] == {}
+    predictions = [repr(number / 7).encode() for number in range(3)]
+    given = [b"17.990, word ,True", b"1e3,,false", b"01234,+4915,FALSE"]
+    rows = [b"%s,%s\r\n" % row for row in zip(given, predictions)]
+    assert scored_in(scoring) == b"\xef\xbb\xbfx,y,z,prediction\r\n" + b"".join(rows)
+    assert scoring.manifest["a.csv"]["output"] == {"sha256": sha256(scoring.output / "a.csv"), "rows": 3, "bytes": len(scored_in(scoring))}
+    assert scoring.left() == ["a.csv", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "given, scored",
+    [
+        ("1234567890123456789", "1234567890123456768"),
+        ("1234567890123456789", "1234567890123456800"),
+        ("123456789012345678.90", "123456789012345678.91"),
+        ("0.12345678901234567890", "0.12345678901234567891"),
+        ("2024-01-02", "2024-01-03"),
+        ("2024-01-02", "2024-01-02 00:00:00"),
+        ("true", "1"),
+        ("AbC", "abc"),
+        ("0x10", "16"),
+        ("1_0", "10"),
+        ("word", ""),
+        ("1e99999999999999999999", "1e99999999999999999998"),
+    ],
+)
+def test_a_changed_value_is_seen(scoring, given, scored):
+    scoring.put("a.csv", f"id,zip,x\n{given},01234,1\n")
+    done = scoring.run(lambda rows: [[scored if value == given else value for value in row] for row in rows])
+    assert "row 1 of what was scored is not row 1 of the input: id is" in done["failures"]["a.csv"]
+
+
+@pytest.mark.parametrize(
+    "given, scored",
+    [
+        ("1234567890123456789", "1.2345678901234568E18"),
+        ("0.1234567890123456789", "0.12345678901234568"),
+        ("123456789.012345678901", "1.2345678901234567E8"),
+        ("01234", "1234"),
+        ("1E5", "100000.0"),
+        ("", "NaN"),
+        ("Infinity", "inf"),
+        ("TRUE", "true"),
+    ],
+)
+def test_the_same_value_in_another_notation(scoring, given, scored):
+    scoring.put("a.csv", f"id,x\n{given},1\n")
+    assert scoring.run(lambda rows: [[scored if value == given else value for value in row] for row in rows])["failures"] == {}
+    assert scored_in(scoring) == f"id,x,prediction\n{given},1,0.0\n".encode()
+
+
+@pytest.mark.parametrize(
+    "content, copy",
+    [
+        # What any reader takes is not copied.
+        ("1100,1102,1104\n1,2,3\n", None),
+        (",x,t\n0,1.5,a\n", None),
+        ("a,b,\n1,2,\n", None),
+        ('a,b\r\n1,"say ""hi"", twice"\r\n', None),
+        ("a,b\n1," + "x" * 200000 + "\n", None),
+        # Others are.
+        ('x,t\n1,5" pipe\n2,b\n', b'x,t\n1,"5"" pipe"\n2,b\n'),
+        ("x,t\r1,a\r\r2,b", b"x,t\n1,a\n\n2,b\n"),
+        ('x\n""\n1\n', None),
+        ('x,t\n1,""\n2,a"\n', b'x,t\n1,\n2,"a"""\n'),
+        ("\ufeffx,t\n1,a\n", b"x,t\n1,a\n"),
+    ],
+)
+def test_a_method_gets_what_every_reader_understands(scoring, content, copy):
+    given = scoring.put("a.csv", content)
+    given.chmod(0o640)
+    plan = scoring.plan()
+    assert plan["refused"] == {}
+    entry = plan["pending"][0]
+    assert entry["source"] == str(given)
+    if copy is None:
+        assert entry["path"] == str(given)
+    else:
+        assert Path(entry["path"]).read_bytes() == copy and oct(os.stat(entry["path"]).st_mode & 0o777) == "0o640"
+    scoring.score(plan)
+    assert scoring.commit(plan)["failures"] == {} and scoring.left() == ["a.csv", "manifest.json"]
+    # The rows of the input are there as they were.
+    for row in content.splitlines()[1:]:
+        assert row.encode() in scored_in(scoring)
+
+
+@pytest.mark.parametrize(
+    "separator, encoding, content",
+    [
+        ("semicolon", "cp1252", 'Größe;Preis;"a;b"\r\n1,70 m;"5 €";x,y\r\n007;;2\r\n'),
+        ("tab", "utf-16", "Größe\tб\n1\t2,5\n"),
+        ("pipe", "utf-8", "\ufeffa|b\n1|x,y\n"),
+    ],
+)
+def test_other_separators_and_encodings(scoring, separator, encoding, content):
+    scoring.put("a.csv", content.encode(encoding))
+    how = {"separator": separator, "encoding": encoding}
+    plan = scoring.plan(**how)
+    assert plan["refused"] == {}
+    sign, end = csv_files.SEPARATORS[separator], "\r\n" if "\r" in content else "\n"
+    rows = content.splitlines()
+    assert Path(plan["pending"][0]["path"]).read_text(encoding="utf-8").startswith(rows[0].split(sign)[0].lstrip("\ufeff") + ",")
+    scoring.score(plan)
+    assert scoring.commit(plan, **how)["failures"] == {}
+    expected = [rows[0] + sign + "prediction", *(f"{row}{sign}{number / 7!r}" for number, row in enumerate(rows[1:]))]
+    assert scored_in(scoring) == "".join(row + end for row in expected).encode(encoding)
+    # Read in another way it is another input.
+    assert scoring.plan(**how)["valid"] == ["a.csv"] and scoring.plan()["valid"] == []
+
+
+def test_an_encoding_that_is_none(scoring):
+    scoring.put("a.csv")
+    assert "set score_offline_encoding to utf-8" in scoring.plan(encoding="latin-99")["msg"]
+
+
+def test_what_spark_writes_is_read(scoring):
+    texts = ['He said "hi", twice', "C:\\dir", "C:\\dir, x", "a, ends\\", "ends\\", '5" pipe', 'a","b', '\\"', "", "two\nlines"]
+    # As Spark 3.2.1 wrote it.
+    spark = [r'"He said \"hi\", twice"', r"C:\dir", r'"C:\\dir, x"', r'"a, ends\\"', "ends\\"]
+    spark += [r'"5\" pipe"', r'"a\",\"b"', r'"\\\""', '""', '"two\nlines"']
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows([["", "t"], *([str(number), text] for number, text in enumerate(texts))])
+    scoring.put("a.csv", content.getvalue())
+    plan = scoring.plan()
+    rows = ['"",t,prediction', *(f"{number},{text},0.5" for number, text in enumerate(spark))]
+    Path(plan["pending"][0]["staged"]).write_text("\n".join(rows) + "\n", newline="")
+    assert scoring.commit(plan)["failures"] == {}
+    rows = list(csv.reader(io.StringIO(scored_in(scoring).decode(), newline="")))
+    assert [row[:2] for row in rows[1:]] == [[str(number), text] for number, text in enumerate(texts)]
+
+
+def test_names_that_spark_and_pandas_give(scoring):
+    scoring.put("a.csv", ",x,\n0,1,2\n")
+    assert scoring.run(lambda rows: [["_c0", "x", "Unnamed: 2", "prediction"], *rows[1:]])["failures"] == {}
+    assert scored_in(scoring) == b",x,,prediction\n0,1,2,0.0\n"
+
+
+def test_what_looks_as_if_it_were_meant_is_named(scoring):
+    for name in ("a.csv", "b.csv.gz", "c.parquet.zst", "d.tsv"):
+        scoring.put(name)
+    plan = scoring.plan()
+    assert [entry["name"] for entry in plan["pending"]] == ["a.csv"]
+    assert plan["refused"] == {
+        "b.csv.gz": "it is compressed: unpack it",
+        "c.parquet.zst": "it is compressed: unpack it",
+        "d.tsv": "rename it to *.csv, and set score_offline_separator to tab",
+    }
+
+
+def test_many_columns_in_bounded_time(scoring):
+    width = 100000
+    names = ",".join(f"c{number}" for number in range(width))
+    scoring.put("a.csv", names + "\n" + ",".join(["1.50"] * width) + "\n")
+    began = time.process_time()
+    assert scoring.run()["failures"] == {}
+    # 0.5 s here; what grows with the square of the columns takes minutes.
+    assert time.process_time() - began < 10
 
 
 def staged_link(staged, folder):
@@ -400,6 +565,7 @@ def test_killed_while_recording_ends_in_the_same_state(scoring, where, tmp_path)
     program = f"""
 import os, signal
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
 from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
 real, calls = {call}, []
 def dying(*args):
