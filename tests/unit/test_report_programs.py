@@ -105,6 +105,15 @@ def test_authority_that_is_not_there(score):
     ([0.1, 0.20000000000000004, 0.3], "p\n0.1\n0.2\n0.3\n", 1e-9, "passed", "tolerance 1e-09"),
     ([0.1, None, 0.3], "p\n0.1\n0.2\n0.3\n", 1, "failed", "expected 0.2, got None"),
     (["yes", "no", "yes"], "prediction\nno\nno\nno\n", 0, "failed", "2 differ"),
+    (["007", "7", "1.0"], "prediction\n007\n7\n1.0\n", 0, "passed", "all predictions equal"),
+    (["7", "7", "1"], "prediction\n007\n7\n1\n", 9, "failed", "1 differ by more than 9; row 1: expected 007, got 7"),
+    ([True, False, True], "prediction\ntrue\nFalse\nTrue\n", 0, "passed", "all predictions equal"),
+    ([True, False, True], "prediction\nfalse\nFalse\nTrue\n", 1, "failed", "1 differ"),
+    ([[0.1, 0.9], [1, [2]], [3, 4]], 'p\n"[0.1, 0.9]"\n"[1, [2.0]]"\n"[4, 3]"\n', 0, "failed", "1 differ by more than 0; row 3"),
+    ([[0.1, 0.9], [1, [2]], []], 'p\n"[0.1, 0.9]"\n"[1, [2.0]]"\n[]\n', 0, "passed", "all predictions equal"),
+    ([{"predict": "a", "p0": 0.1}] * 3, "prediction\na\na\na\n", 0, "passed", "all predictions equal"),
+    ([{"predict": "a", "p0": 0.1}] * 3, "p0\n0.1\n0.1\n0.1\n", 0, "passed", "all predictions equal"),
+    ([{"no": 0.9, "yes": 0.1}] * 3, "p\n0.1\n0.1\n0.1\n", 0, "failed", "the model answers with no, yes, and none of them is called p"),
     ([0.1, 0.2], "p\n0.1\n0.2\n0.3\n", 0, "failed", "3 rows were sent, and the answer is [0.1, 0.2]"),
     ({"predictions": [0.1]}, "p\n0.1\n0.2\n0.3\n", 0, "failed", "the answer is {"),
     ("<html>log in</html>", "p\n0.1\n0.2\n0.3\n", 0, "failed", "the answer is not JSON: <html>"),
@@ -152,12 +161,40 @@ def test_rows_that_differ_are_shown(served, score):
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("", None), ("1", 1), ("-1", -1), ("1.", 1.0), (".5", 0.5), ("1e-3", 0.001), ("0x10", "0x10"), ("1_000", "1_000"),
-    ("nan", "nan"), ("inf", "inf"), ("1 2", "1 2"), ("1.2.3", "1.2.3"), ("true", "true"), ("+7", 7), ("e5", "e5"),
+    ("1", 1), ("-1", -1), ("1.", 1.0), (".5", 0.5), ("1e-3", 0.001), (" 1.5 ", 1.5), ("0", 0), ("0.5", 0.5), ("", None), ("0x10", None),
+    ("1_000", None), ("nan", None), ("inf", None), ("1 2", None), ("1.2.3", None), ("true", None), ("e5", None), ("+7", None), ("007", None),
+    ("1e400", None), ("12345678901234567890", None),
 ])
-def test_value(score, text, expected):
-    value = score.value(text)
-    assert (value, type(value)) == (expected, type(expected))
+def test_number(score, text, expected):
+    found = score.number(text)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(("rows", "more", "columns", "data"), [
+    ("zip,code,amount\n02134,1E5, 1.10\n10115,7,\n", {"text_columns": ["code"]},
+     ["zip", "code", "amount"], [["02134", "1E5", 1.1], ["10115", "7", None]]),
+    ("\ufeff,x,t\r\n0,1,NaN\r\n1,NaN,a\r\n", {}, ["x", "t"], [[1, "NaN"], [None, "a"]]),
+])
+def test_values_are_sent_as_what_their_column_is(served, server, score, rows, more, columns, data):
+    check, _scores = score.answer(sample(served([1, 2]), "p\n1\n2\n", rows=rows, **more))
+    assert check["status"] == "passed"
+    assert json.loads(server.sent("POST")[0]["body"]) == {"columns": columns, "data": data}
+
+
+def test_names_that_mlflow_takes_for_numbers_in_json_go_as_csv(served, server, score):
+    check, _scores = score.answer(sample(served([1]), "p\n1\n", rows="1100,1102\n 1,2\n"))
+    request = server.sent("POST")[0]
+    assert (check["status"], request["headers"]["Content-Type"], request["body"]) == ("passed", "text/csv", "1100,1102\n1,2\n")
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("a,b\n1,2\n3\n", "line 3 of rows.csv has 1 values, its header has 2"),
+    ('a\n"1\n', "of rows.csv is not CSV"),
+    ("a\n", "rows.csv: there are no rows below the names of the columns"),
+])
+def test_rows_that_cannot_be_sent(score, text, words):
+    check, _scores = score.answer(sample("http://127.0.0.1:1", rows=text))
+    assert check["status"] == "failed" and words in check["evidence"]
 
 
 # ---- the MLflow host -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import base64
 import csv
 import io
 import json
+import math
 import re
 import ssl
 import sys
@@ -17,26 +18,58 @@ from concurrent.futures import ThreadPoolExecutor
 
 CHUNK = 1000  # rows in one request
 SHOWN = 5  # rows in the report
+csv.field_size_limit(sys.maxsize)
 
 
 class Wrong(Exception):
     """The answer is not the wanted one."""
 
 
-def value(text):
-    """A CSV field as the JSON value that it looks like."""
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    if re.fullmatch(r"[+-]?(\d+\.\d*|\.?\d+)([eE][+-]?\d+)?", text):
-        return float(text)
-    return text or None
+# As model_endpoint_score has it: what has a leading zero or a plus sign is a zip code or a telephone number, and no number.
+NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+LARGEST = 1 << 63
+# MLflow 1 takes such names for numbers or dates if they come as JSON and all are like that.
+LIKE_A_NUMBER = re.compile(r"\s*([+-]?\.?\d|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun))", re.IGNORECASE)
 
 
-def table(text):
-    rows = [[value(field) for field in row] for row in csv.reader(io.StringIO(text)) if row]
+def number(text):
+    """The number that a CSV field is, or None."""
+    text = text.strip()
+    if not NUMBER.fullmatch(text):
+        return None
+    if not text.lstrip("-").isdigit():
+        return float(text) if math.isfinite(float(text)) else None
+    return int(text) if -LARGEST <= int(text) < LARGEST else None
+
+
+def is_empty(text):
+    return text.strip().lower() in ("", "nan")
+
+
+def table(text, path):
+    """Names of the columns, and the rows as texts."""
+    reader = csv.reader(io.StringIO(text[1:] if text.startswith("\ufeff") else text, newline=""), strict=True)
+    rows = []
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                if len(row) != len(rows[0]):
+                    raise Wrong(f"line {reader.line_num} of {path} has {len(row)} values, its header has {len(rows[0])}")
+    except csv.Error as exc:
+        raise Wrong(f"line {reader.line_num} of {path} is not CSV: {exc}") from None
     if len(rows) < 2:
-        raise Wrong("there are no rows below the names of the columns")
-    return [str(name) for name in rows[0]], rows[1:]
+        raise Wrong(f"{path}: there are no rows below the names of the columns")
+    return rows[0], rows[1:]
+
+
+def typed(columns, rows, text_columns):
+    """What is sent: a column is numbers if each of its values is one. What has no name is the index that pandas writes."""
+    sent = [place for place, name in enumerate(columns) if name]
+    numeric = {place for place in sent if columns[place] not in text_columns
+               and all(is_empty(row[place]) or number(row[place]) is not None for row in rows)
+               and any(not is_empty(row[place]) for row in rows)}
+    return [columns[place] for place in sent], [[number(row[place]) if place in numeric else row[place] or None for place in sent] for row in rows]
 
 
 def opener(sample):
@@ -49,9 +82,17 @@ def opener(sample):
     return found
 
 
-def invoke(client, url, columns, rows, timeout):
-    body = json.dumps({"columns": columns, "data": rows}).encode("utf-8")
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json; format=pandas-split"})
+def request_of(url, columns, rows):
+    if not all(LIKE_A_NUMBER.match(name) for name in columns):
+        body = json.dumps({"columns": columns, "data": rows})
+        return urllib.request.Request(url, body.encode("utf-8"), {"Content-Type": "application/json; format=pandas-split"})
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
+    return urllib.request.Request(url, stream.getvalue().encode("utf-8"), {"Content-Type": "text/csv"})
+
+
+def invoke(client, url, columns, rows, timeout, field):
+    request = request_of(url, columns, rows)
     try:
         with client.open(request, timeout=timeout) as answer:
             text = answer.read().decode("utf-8", "replace")
@@ -65,49 +106,79 @@ def invoke(client, url, columns, rows, timeout):
         raise Wrong(f"POST {url}: the answer is not JSON: {text[:300]}") from None
     if not isinstance(predictions, list) or len(predictions) != len(rows):
         raise Wrong(f"POST {url}: {len(rows)} rows were sent, and the answer is {text[:300]}")
-    return [plain(prediction) for prediction in predictions]
+    return [plain(prediction, field) for prediction in predictions]
 
 
-def plain(prediction):
-    """A model answers with values, or with one record a row."""
+def plain(prediction, field):
+    """A model answers with values, or with one record a row. field is how the expected prediction is called."""
     if isinstance(prediction, dict):
-        prediction = prediction.get("prediction", list(prediction.values()))
+        known = [name for name in (field, "prediction", "predict") if name in prediction] or list(prediction)
+        if len(known) > 1 and known[0] not in (field, "prediction", "predict"):
+            raise Wrong(f"the model answers with {', '.join(prediction)}, and none of them is called {field}: "
+                        "give the expected column the name of the one that is meant")
+        prediction = prediction[known[0]]
     while isinstance(prediction, list) and len(prediction) == 1:
         prediction = prediction[0]
     return prediction
 
 
 def same(expected, found, tolerance):
-    if all(isinstance(item, (int, float)) for item in (expected, found)):
-        return abs(expected - found) <= tolerance
-    return str(expected) == str(found)
+    """expected is the text in the file. Labels are exactly the same or not at all."""
+    if isinstance(found, bool):
+        return expected.strip().lower() == str(found).lower()
+    if isinstance(found, (int, float)) and not math.isnan(found):
+        wanted = number(expected)
+        return wanted is not None and abs(wanted - found) <= tolerance
+    if isinstance(found, str):
+        return expected == found
+    if found is None or isinstance(found, float):
+        return is_empty(expected)
+    try:
+        wanted = json.loads(expected)
+    except ValueError:
+        return False
+    return alike(wanted, found, tolerance)
+
+
+def alike(wanted, found, tolerance):
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(alike(*pair, tolerance) for pair in zip(wanted, found))
+    if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (wanted, found)):
+        return abs(wanted - found) <= tolerance
+    return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
 
 
 def score(sample):
-    columns, rows = table(sample["rows"])
-    header, predicted = table(sample["expected"])
+    columns, rows = table(sample["rows"], sample["rows_path"])
+    header, predicted = table(sample["expected"], sample["expected_path"])
     column = header.index("prediction") if "prediction" in header else len(header) - 1
     expected = [row[column] for row in predicted]
     if len(expected) != len(rows):
         raise Wrong(f"{sample['rows_path']} has {len(rows)} rows and {sample['expected_path']} has {len(expected)}")
 
+    columns, data = typed(columns, rows, sample.get("text_columns") or [])
     url, tolerance, found, client, start = sample["url"], sample["tolerance"], [], opener(sample), time.monotonic()
-    for first in range(0, len(rows), CHUNK):
-        found += invoke(client, url, columns, rows[first:first + CHUNK], sample["timeout"])
+    for first in range(0, len(data), CHUNK):
+        found += invoke(client, url, columns, data[first:first + CHUNK], sample["timeout"], header[column])
     seconds = round(time.monotonic() - start, 2)
 
     different = [i for i, pair in enumerate(zip(expected, found)) if not same(pair[0], pair[1], tolerance)]
     worth_showing = sorted({*range(min(SHOWN, len(rows))), *different[:SHOWN]})
-    shown = [{"row": i + 1, "expected": expected[i], "found": found[i], "same": i not in different}
+    shown = [{"row": i + 1, "expected": told(expected[i]), "found": found[i], "same": i not in different}
              for i in worth_showing]
     evidence = f"{len(rows)} rows over {url} in {seconds} s, "
     if different:
         i = different[0]
         evidence += f"{len(different)} differ by more than {tolerance:g}"
-        evidence += f"; row {i + 1}: expected {expected[i]}, got {found[i]}"
+        evidence += f"; row {i + 1}: expected {told(expected[i])}, got {found[i]}"
     else:
         evidence += f"all predictions equal the expected ones (tolerance {tolerance:g})"
     return evidence, {"rows": len(rows), "seconds": seconds, "different": len(different), "shown": shown}
+
+
+def told(text):
+    found = number(text)
+    return text if found is None else found
 
 
 def answer(sample):
