@@ -8,6 +8,8 @@ import pytest
 BAD_INPUT = {
     "unknown deploy mode": ("mlops_deploy_mode=cluster", ["mlops_deploy_mode", "fire_mlops_server, local, remote", "cluster"]),
     "port out of range": ("mlops_fire_mlops_port=70000", ["mlflow1", "mlops_fire_mlops_port is 70000, which is not a port", "1 to 65535"]),
+    "variable that nobody reads": ("mlops_deploy_mod=local", ["mlops_deploy_mod is no variable of this collection", "mean mlops_deploy_mode?"]),
+    "port with a space": ('{"mlops_mlflow_port": "5000 "}', ["mlops_mlflow_port is '5000 '", "set it to a whole number"]),
     "port that is no number": ("mlops_mlflow_port=http", ["mlops_mlflow_port", "http"]),
     "serving range that overlaps MLflow": ("mlops_serving_port_first=4990", ["4990-5020 contain the MLflow port 5000", "mlops_serving_port_first"]),
     "serving range that overlaps Fire MLOps": ("mlops_serving_port_last=9000", ["5001-9000 contain the Fire MLOps port 8086"]),
@@ -54,6 +56,14 @@ def test_sparkflows_down(lab, before):
         refused(lab, lab.run("site.yml", "--extra-vars", "sparkflows_configuration_wait=3"), ["sparkflows1", "mlops_sparkflows_url"], before)
     finally:
         lab.sh("sparkflows1", "systemctl start fire")
+
+
+def test_zone_that_opens_a_port_to_everybody(lab, before):
+    lab.sh("mlflow1", "firewall-cmd --quiet --add-port=5000/tcp --add-service=docker-registry")
+    try:
+        refused(lab, lab.run("site.yml"), ["mlflow1", "opens 5000/tcp to everybody", "service docker-registry (5000/tcp)", "--remove-port"], before)
+    finally:
+        lab.sh("mlflow1", "firewall-cmd --quiet --remove-port=5000/tcp --remove-service=docker-registry")
 
 
 def test_tmp_noexec_without_the_setting(lab, before):

@@ -288,3 +288,15 @@ def test_python_model_and_parquet(folder, tmp_path):
     from_parquet = table(sh("mlflow1", f'{python} -c "$1"', out_of_pandas))
     assert [[float(value) for value in row] for row in from_parquet[1:]] == [[float(value) for value in row] for row in scored[1:]]
     assert from_parquet[0] == scored[0]
+
+
+def test_the_hosts_of_the_cluster_reach_each_other_on_its_ports_and_nobody_else_does():
+    touch = "timeout 3 bash -c ': </dev/tcp/spark1/'$1 2>/dev/null && echo open || echo closed"
+    # Something answers on the first port of jobs, and on one that is not the cluster's.
+    listen = "systemd-run --quiet --collect --unit=listener-$port timeout 60 python3 -m http.server $port"
+    sh("spark1", f"for port in 7100 7200; do {listen}; done; sleep 2")
+    seen = {host: {port: sh(host, touch, port).decode().strip() for port in ("7077", "8080", "7100", "7200")} for host in ("spark2", "mlflow1")}
+    assert seen == {
+        "spark2": {"7077": "open", "8080": "open", "7100": "open", "7200": "closed"},
+        "mlflow1": dict.fromkeys(("7077", "8080", "7100", "7200"), "closed"),
+    }
