@@ -83,12 +83,8 @@ class SparkflowsClient:
         if not answer.body.strip():
             return None
         data = answer.data()
-        if data is None and method == "GET":
-            raise HttpError(
-                f"Sparkflows at {self.url}: {method} {path} answered HTTP {answer.status}, but not with JSON. "
-                "Is url the address of Sparkflows itself?",
-                answer,
-            )
+        if data is None and (method == "GET" or answer.means_json):
+            raise self.http.not_json(answer)
         return data
 
     # ---- login
@@ -125,6 +121,8 @@ class SparkflowsClient:
         if answer.status == 400:  # the standard's status for a wrong password, which is nothing but a refused login
             raise self.http.refused(answer)
         data = self.http.judge(answer).data()
+        if data is None:
+            raise self.http.not_json(answer)
         token = data.get("access_token") if isinstance(data, dict) else None
         if not token:
             raise NotLoggedIn(f"Sparkflows at {self.url}: POST /oauth/token answered without an access_token.", answer)

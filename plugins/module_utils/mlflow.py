@@ -96,15 +96,11 @@ class MlflowClient:
         data = answer.data()
         code = data.get("error_code") if isinstance(data, dict) else None
         if code and answer.status not in (401, 403):
-            said = self.http.scrub(answer.message.rstrip("."))
+            said = self.http.said(answer).rstrip(".")
             raise RegistryError(f"MLflow at {self.http.url} refused {method} {call} ({code}): {said}.", answer, code)
         self.http.judge(answer)
         if not isinstance(data, dict):
-            raise HttpError(
-                f"MLflow at {self.http.url}: {method} {call} answered HTTP {answer.status}, but not with JSON. "
-                "Is url the address of MLflow itself?",
-                answer,
-            )
+            raise self.http.not_json(answer)
         return data
 
     # ---- what several modules ask for

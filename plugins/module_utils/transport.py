@@ -31,6 +31,8 @@ LONGEST_PAUSE = 30.0
 BAD_TOKEN = ("invalid_token", "jwt signature does not match", "access denied")
 MESSAGE_LENGTH = 300
 PIECE = 1 << 20
+# What may stand where JSON ends too early: nothing, or the beginning of a number or a word.
+UNFINISHED = re.compile("[-+.0-9eE]*|t[rue]*|f[alse]*|n[ul]*")
 
 
 class MlopsError(Exception):
@@ -95,16 +97,37 @@ class Answer:
             return None
 
     @property
+    def means_json(self):
+        return self.text.lstrip().startswith(("{", "["))
+
+    @property
+    def json_problem(self):
+        """Why the body is no JSON, to follow "answered HTTP 200". None of the body is in it: a part of a secret cannot be told from a text."""
+        text = self.text.rstrip()
+        if not text:
+            return "without the data that belongs into the answer"
+        if not self.means_json:
+            return "with something that is no JSON"
+        try:
+            json.loads(text)
+        except ValueError as error:
+            where = getattr(error, "pos", 0)
+            if "Unterminated" in str(error) or UNFINISHED.fullmatch(text, where):
+                return f"with half an answer: it ends after {len(self.body)} bytes, in the middle of the data"
+            return f"with damaged JSON (at character {where + 1} of {len(text)})"
+        return "with other JSON than was asked for"
+
+    @property
     def message(self):
-        """The server's own words about a failure, short."""
+        """The server's own words about a failure. Not for the operator as they are: see HttpClient.said."""
         data = self.data()
         if isinstance(data, dict):
             words = [str(data[key]) for key in ("error", "error_description", "message", "detail") if data.get(key)]
-            return ": ".join(dict.fromkeys(words))[:MESSAGE_LENGTH]
+            return ": ".join(dict.fromkeys(words))
         if self.is_html:
             title = re.search(r"<title[^>]*>(.*?)</title>", self.text, re.I | re.S)
-            return html.unescape(title.group(1)).strip()[:MESSAGE_LENGTH] if title else ""
-        return " ".join(self.text.split())[:MESSAGE_LENGTH]
+            return html.unescape(title.group(1)).strip() if title else ""
+        return " ".join(self.text.split())
 
     @property
     def says_bad_token(self):
@@ -163,6 +186,19 @@ class HttpClient:
         for shape in sorted(shapes, key=len, reverse=True):
             text = text.replace(shape, "********")
         return text
+
+    def said(self, answer):
+        """The server's own words about a failure, short, and without secrets. What was shortened before would keep half of a secret."""
+        return self.scrub(answer.message)[:MESSAGE_LENGTH]
+
+    def not_json(self, answer):
+        """The one text for an answer that should have been data."""
+        what = f"{answer.method} {answer.path} answered HTTP {answer.status} {answer.json_problem}"
+        if answer.means_json:
+            advice = "Something between here and there, or the server itself, cut it short: look into their logs, and run this again."
+        else:
+            advice = f"Is url the address of {self.product} itself?"
+        return HttpError(f"{self.product} at {self.url}: {what}. {advice}", answer)
 
     def request(self, method, path, json_body=None, form=None, query=None, headers=None):
         """Send, and raise unless the answer is a success that is neither a redirect nor a web page."""
@@ -240,6 +276,10 @@ class HttpClient:
         elif isinstance(reason, ConnectionRefusedError):
             why = "the connection was refused"
             advice = f"Is {self.product} running, and are host and port in url right?"
+        elif isinstance(reason, http.client.IncompleteRead):
+            got, missing = len(reason.partial), reason.expected
+            why = f"the connection broke off in the middle of the answer ({got} bytes came" + (f", {missing} are missing)" if missing else ")")
+            advice = f"Did {self.product} or something in between restart, or end requests that take long? Look into their logs, and run this again."
         elif isinstance(reason, (http.client.HTTPException, ConnectionError)):
             why = f"the connection broke off ({type(reason).__name__})"
             advice = "Does the port in url speak https rather than http, or did the server restart?"
@@ -251,7 +291,7 @@ class HttpClient:
 
     def judge(self, answer):
         """Return the answer if it is a success, raise otherwise."""
-        said = self.scrub(answer.message)
+        said = self.said(answer)
         what = f"{answer.method} {answer.path} answered HTTP {answer.status}"
         if answer.is_redirect:
             target = (answer.headers.get("Location") or "").split("?")[0].split(";")[0]
@@ -277,7 +317,7 @@ class HttpClient:
     def refused(self, answer, how=None):
         """The one text for a login that was not accepted."""
         if how is None:
-            said = self.scrub(answer.message)
+            said = self.said(answer)
             how = f" ({said})" if said else ""
         what = f"{answer.method} {answer.path} answered HTTP {answer.status}{how}"
         text = f"{self.product} at {self.url} did not accept the login: {what}. {self.login_advice}"
@@ -293,6 +333,13 @@ class HttpClient:
         return f"{parts.scheme}://{parts.netloc}{parts.path[: -len(path)]}"
 
 
+class BrokenOff(http.client.IncompleteRead):
+    """A file that was handed on piece by piece, and is not kept here."""
+
+    def __init__(self, received, missing):
+        super().__init__(range(received), missing)
+
+
 def pour(response, sink):
     expected = response.headers.get("Content-Length")
     received = 0
@@ -304,7 +351,7 @@ def pour(response, sink):
         sink(piece)
     # http.client notices a body that is too short only where it is read in one go.
     if expected and not response.headers.get("Content-Encoding") and received != int(expected):
-        raise http.client.IncompleteRead(b"", int(expected) - received)
+        raise BrokenOff(received, int(expected) - received)
 
 
 def checked_url(url):

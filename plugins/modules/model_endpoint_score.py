@@ -242,7 +242,7 @@ class EndpointClient:
         if answer.status >= 400 and isinstance(data, dict) and "error_code" in data:
             # MLflow says that something went wrong, and where it has a trace, only the end of that says what.
             lines = [line.strip() for line in str(data.get("stack_trace") or "").splitlines() if line.strip()]
-            said = ": ".join(dict.fromkeys(filter(None, [answer.message.rstrip("."), lines[-1] if lines else ""])))
+            said = ": ".join(dict.fromkeys(filter(None, [self.http.said(answer).rstrip("."), lines[-1] if lines else ""])))
             raise Refusal(f"{what} for {where}: {self.http.scrub(said)}")
         if answer.status == 413:
             raise MlopsError(f"{what} for {where}: the request is too large. Lower chunk_rows, or raise the limit of the server.")

@@ -28,7 +28,9 @@ attributes:
     details: With O(path). Without it, each run makes a token.
 options:
   description:
-    description: What the token is for, as shown in the user's list of tokens. Mandatory since release 3.3.11.
+    description:
+      - What the token is for, as shown in the user's list of tokens.
+      - Since release 3.3.11 the page that makes tokens wants one. Whether the REST call does is not published, so this module always sends one.
     type: str
     required: true
   valid_days:

@@ -237,7 +237,7 @@ def fetch(module, number, path):
                 raise MlopsError(f"{error} Is there a model with the id {number}, and a file_type {params['file_type']}?") from error
             raise
     if not answer.is_file or (params["file_type"] == "zip" and not zipfile.is_zipfile(path)):
-        said = module.client.http.scrub(answer.message)
+        said = module.client.http.said(answer)
         raise MlopsError(
             f"Sparkflows at {module.client.url}: GET {address} answered HTTP {answer.status}, but not with "
             f"{'a zip archive' if params['file_type'] == 'zip' else 'a file'}{': ' + said if said else '.'}"

@@ -101,7 +101,11 @@ def health(http, retries):
         if status == "UP":
             return path
         what = f"says {status}" if status and answer.status in (200, 503) else f"answered HTTP {answer.status}"
-        said.append(f"{path} {what}" + (" with a web page" if answer.is_html else ""))
+        if answer.is_html:
+            what += " with a web page"
+        elif answer.status == 200 and not status:
+            what += f" {answer.json_problem}"
+        said.append(f"{path} {what}")
     raise NotUp(
         f"Sparkflows at {http.url} is not up: {', '.join(said)}. "
         "If it is not starting right now, see its log (fireserver.log), and check url."

@@ -239,7 +239,7 @@ class Execution:
             ) from error
         number = re.fullmatch(r'\s*"?(\d+)"?\s*', answer.text)
         if not number:
-            said = self.client.http.scrub(answer.message) or "nothing"
+            said = self.client.http.said(answer) or "nothing"
             raise MlopsError(
                 f"Sparkflows at {self.client.url}: POST {path} answered {said!r} instead of the number of an execution. "
                 f"Does {self.workflow} exist?"

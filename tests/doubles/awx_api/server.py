@@ -13,7 +13,6 @@ import dataclasses
 import http.server
 import json
 import re
-import signal
 import threading
 import urllib.parse
 import uuid
@@ -23,6 +22,7 @@ import jinja2
 import jinja2.sandbox
 import jsonschema
 import yaml
+from sparkflows_server.server import HttpHandler, until_told_to_stop
 
 DATA = json.loads(Path(__file__).with_name("fields.json").read_text(encoding="utf-8"))
 RESOURCES = DATA["resources"]
@@ -759,8 +759,9 @@ class Store:
         return shown
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(HttpHandler):
+    def error_body(self, status, message):
+        return {"detail": message}
 
     def answer(self, status, body=None, headers=()):
         text = b"" if body is None else json.dumps(body).encode()
@@ -772,10 +773,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(text)
+        if self.command != "HEAD":
+            self.wfile.write(text)
 
-    def handle_request(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+    def handle_request(self, body):
+        body = body.decode()
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         api = self.server.api
@@ -804,8 +806,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 answer = (refusal.status, refusal.body)
             api.note(self.command, self.path, answer[0], json.loads(body) if body.startswith("{") else None)
             self.answer(*answer)
-
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request
 
     def log_message(self, *args):
         pass
@@ -970,10 +970,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     api = AwxApi(Settings(**json.loads(Path(options.config).read_text(encoding="utf-8")))).start()
     print(f"listening on {api.url}", flush=True)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    until_told_to_stop()
     api.stop()
 
 

@@ -29,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.parse
 import uuid
 import zipfile
@@ -126,7 +127,7 @@ class Settings:
     oauth_token_seconds: float = 28800
     session_seconds: float = 1800
     one_login_per_user: object = None  # a new OAuth2 login ends the former one; None = by release (3.3.11 and later)
-    token_description_required: object = None  # None = by release (3.3.11 and later)
+    token_description_required: object = None  # assumed, so it can be chosen; None = by release (3.3.11 and later)
 
     # Configuration
     shape: str = "wrapped"  # of GET /configurations: wrapped | flat | flat_titled | grouped | grouped_list
@@ -634,11 +635,85 @@ LOGIN_PAGE = """<!DOCTYPE html>
 """
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class BadRequest(Exception):
+    """A request of which nobody can tell where it ends. The text is for the answer."""
+
+
+class HttpHandler(http.server.BaseHTTPRequestHandler):
+    """What a server does for any request, for the doubles: the body is read however it is sent, and every request has an answer.
+
+    A double has `handle_request(body)` and `answer(status, body)`, and says in `error_body(status, message)` what its refusals look like.
+    """
+
     protocol_version = "HTTP/1.1"
-    server_version = "Fire"
     sys_version = ""
     timeout = 30
+
+    def do_GET(self):
+        self.answered = False
+        try:
+            body = self.read_body()
+        except BadRequest as error:
+            # What follows cannot be told from a request.
+            self.close_connection = True
+            self.answer(400, self.error_body(400, str(error)))
+            # What was sent and is not read would become a reset, and take the answer with it.
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(65536):
+                pass
+            return
+        try:
+            self.handle_request(body)
+        except (ConnectionError, ssl.SSLError, TimeoutError):
+            raise
+        except Exception as error:
+            log(traceback.format_exc())
+            self.close_connection = True
+            if not self.answered:
+                self.answer(500, self.error_body(500, f"{type(error).__name__}: {error}"))
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET
+
+    def send_response(self, *arguments):
+        self.answered = True
+        super().send_response(*arguments)
+
+    def read_body(self):
+        coding = self.headers.get("Transfer-Encoding")
+        lengths = set(self.headers.get_all("Content-Length", []))
+        if coding is None:
+            if not lengths:
+                return b""
+            length = lengths.pop()
+            if lengths or not re.fullmatch("[0-9]+", length):
+                raise BadRequest("Invalid Content-Length")
+            return self.read_exactly(int(length))
+        if lengths or coding.lower() != "chunked":
+            raise BadRequest("Unsupported Transfer-Encoding")
+        body = b""
+        while True:
+            size = self.rfile.readline(1000).split(b";")[0].strip()
+            if not re.fullmatch(b"[0-9a-fA-F]+", size):
+                raise BadRequest("Invalid chunk")
+            chunk = self.read_exactly(int(size, 16))
+            if not chunk:
+                break
+            body += chunk
+            if self.rfile.readline(3).strip():
+                raise BadRequest("Invalid chunk")
+        while self.rfile.readline(65537).strip():  # the fields after the last chunk
+            pass
+        return body
+
+    def read_exactly(self, length):
+        content = self.rfile.read(length)
+        if len(content) < length:
+            raise ConnectionError("the body broke off")
+        return content
+
+
+class Handler(HttpHandler):
+    server_version = "Fire"
 
     @property
     def app(self):
@@ -659,17 +734,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (ConnectionError, ssl.SSLError, TimeoutError):
             self.close_connection = True
 
-    def do_GET(self):
-        self.dispatch()
-
-    do_POST = do_PUT = do_DELETE = do_HEAD = do_GET
-
-    def dispatch(self):
+    def handle_request(self, body):
         self.new_cookies = []
         self.path_only, _question, query = self.path.partition("?")
         self.query = urllib.parse.parse_qs(query)
-        length = int(self.headers.get("Content-Length") or 0)
-        self.body = self.rfile.read(length) if length else b""
+        self.body = body
         self.app.record(self.command, self.path, self.headers, self.body)
         if self.injected_fault():
             return
@@ -723,6 +792,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.wfile = open(os.devnull, "wb")  # noqa: SIM115 - nothing may be flushed to the closed socket
         self.connection.close()
+
+    def error_body(self, status, message):
+        self.path_only = self.path.partition("?")[0]
+        self.new_cookies = []
+        return self.spring_error(status, message)
 
     def spring_error(self, status, message):
         reason = http.server.BaseHTTPRequestHandler.responses.get(status, ("",))[0]
@@ -989,7 +1063,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def post_create_execution(self, workflow_id):
         self.need("workflows.execute")
         body = self.json_object()
-        if body.get("userName") not in self.settings.users:
+        if str(body.get("userName")) not in self.settings.users:
             raise Refused(400, f"User {body.get('userName')} does not exist")
         self.execute(int(workflow_id), body["userName"], body.get("workflowParameters"))
 
@@ -1369,11 +1443,15 @@ def main(arguments=None):
     server = SparkflowsServer(settings, log_requests=True).start()
     for listener in server.listeners:
         log(f"listening on {listener.url}")
+    until_told_to_stop()
+    server.stop()
+
+
+def until_told_to_stop():
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     stop.wait()
-    server.stop()
 
 
 if __name__ == "__main__":

@@ -269,6 +269,14 @@ def test_description_is_mandatory_since_3_3_11(double, release, status):
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("required, status", [(True, 400), (False, 201)])
+@pytest.mark.parametrize("release", ["3.3.7", "3.4.0"])
+def test_whether_a_description_is_mandatory_may_be_chosen(double, release, required, status):
+    server, client = double(release=release, token_description_required=required)
+    body = {"expiredDuration": str(int(time.time() * 1000) + 60_000)}
+    assert client("POST", "/api/v1/tokens", headers=auth(server), json=body).status_code == status
+
+
 @pytest.mark.parametrize("body", [{}, {"expiredDuration": "60"}, {"expiredDuration": "soon"}, []])
 def test_mint_refuses(double, body):
     server, client = double(release="3.2.90")

@@ -223,10 +223,40 @@ def test_timeout(server, reply):
     assert "no answer within the time-out of 0.2 s" in str(error) and not error.permanent
 
 
-@pytest.mark.parametrize("how", ["close", "short"])
-def test_connection_that_breaks_off(server, reply, how):
+@pytest.mark.parametrize(("how", "words"), [("close", "broke off ("), ("short", "broke off in the middle of the answer (")])
+def test_connection_that_breaks_off(server, reply, how, words):
     server.on("GET", "/x", reply("{}", breaks=how))
-    assert "the connection broke off" in str(unreachable(server.url))
+    assert words in str(unreachable(server.url))
+
+
+WHOLE = '[{"name": "a\\u00e9b", "value": -1.5e3, "more": [true, null, {}]}, {"x": "y"}]'
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE)))
+def test_half_an_answer_is_called_one(client, server, reply, length):
+    server.on("GET", "/x", reply(WHOLE[:length]))
+    text = str(client.not_json(client.request("GET", "/x")))
+    # In the middle of an escape it cannot be told from damage.
+    assert f"GET /x answered HTTP 200 with half an answer: it ends after {length} bytes" in text or "\\" in WHOLE[length - 6 : length]
+    assert "Is url the address" not in text
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("", "without the data that belongs into the answer. Is url the address of Product itself?"), ("<xml/>", "with something that is no JSON."),
+    ('{"a": 1} trailing', "with damaged JSON (at character 10 of 17)"), ('{"a" 1, "b": 2}', "with damaged JSON"), ("[1]", "with other JSON"),
+])  # fmt: skip
+def test_other_answers_that_are_no_data(client, server, reply, body, words):
+    server.on("GET", "/x", reply(body))
+    assert words in str(client.not_json(client.request("GET", "/x")))
+
+
+def test_a_message_is_shortened_after_its_secrets_are_hidden(client, server, reply):
+    """The other way round, the beginning of a secret at the end of the text would be shown."""
+    client.hide(["a-long-and-secret-password"])
+    server.on("GET", "/x", reply({"message": "x" * 290 + " a-long-and-secret-password"}, 500))
+    with pytest.raises(HttpError) as caught:
+        client.request("GET", "/x")
+    assert "a-long" not in str(caught.value) and "x" * 290 + " ****" in str(caught.value)
 
 
 # ---- TLS

@@ -202,7 +202,7 @@ FAULTS = [
     (dict(tokens_expired=True), "did not accept the login", "HTTP 401"),
     (dict(csrf_enabled=True), "did not accept the login", "fire.security.csrf.enable=false"),
     (dict(cors_enabled=False), "did not accept the login", "fire.cors.enable=true"),
-    (dict(truncate_json=True), "not with JSON", "HTTP 200"),
+    (dict(truncate_json=True), "with half an answer: it ends after", "HTTP 200"),
     (dict(reset_first=1), "cannot be reached", "broke off"),
 ]
 

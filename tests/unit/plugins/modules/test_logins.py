@@ -142,8 +142,15 @@ def test_answers_without_data(server, client, reply):
     server.on("GET", "/z", reply("no json"))
     one = client("token", token="t")
     assert one.post("/x", {}) is None and one.post("/y", {}) is None and one.get_or_none("/none") is None
-    with pytest.raises(MlopsError, match="GET /z answered HTTP 200, but not with JSON"):
+    with pytest.raises(MlopsError, match="GET /z answered HTTP 200 with something that is no JSON. Is url the address of Sparkflows itself"):
         one.get("/z")
+    # Half of the answer to a POST is none: whether it was done is not known, and nobody may go on as if it was.
+    server.on("POST", "/half", reply('{"accessToken": "ey'))
+    with pytest.raises(MlopsError, match="POST /half answered HTTP 200 with half an answer: it ends after 19 bytes"):
+        one.post("/half", {})
+    server.on("POST", "/oauth/token", reply('{"access_token": "ey'))
+    with pytest.raises(MlopsError, match="POST /oauth/token answered HTTP 200 with half an answer"):
+        client("oauth2", username="u", password="p").get("/z")
     server.on("GET", "/w", reply({}, 500))
     with pytest.raises(MlopsError, match="HTTP 500"):
         one.get_or_none("/w")
