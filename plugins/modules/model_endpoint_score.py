@@ -179,15 +179,15 @@ import json
 import math
 import os
 import re
-import sys
 import tempfile
 import time
 import zlib
 from collections import Counter
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 
 from ansible.module_utils.urls import basic_auth_header
+from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import SEPARATORS, BadInput, line_end, quoted, read_rows
 from ansible_collections.sparkflows.mlops.plugins.module_utils.files import require_directory
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import MlopsModule, Outcome
 from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import HttpClient, MlopsError
@@ -198,7 +198,6 @@ CONTENT_TYPES = {
     "dataframe_split": "application/json",
     "csv": "text/csv",
 }
-csv.field_size_limit(sys.maxsize)
 
 
 def connection_spec():
@@ -284,7 +283,7 @@ def is_empty(text):
     return text.strip().lower() in ("", "nan")
 
 
-SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+MARK = "\ufeff"
 MARKS = {"utf-16": {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}}
 
 
@@ -342,8 +341,8 @@ class Row:
 
     def scored(self, field):
         """The row as it was, and one field more."""
-        text = self.text.rstrip("\r\n")
-        return text + field + self.text[len(text) :]
+        end = line_end(self.text)
+        return self.text[: len(self.text) - len(end)] + field + end
 
 
 class CsvFile:
@@ -365,27 +364,19 @@ class CsvFile:
 
     def read(self):
         """All rows, the header first."""
-        held = []
-
-        def lines(file):
-            for line in file:
-                held.append(line)
-                yield line[1:] if line.startswith("\ufeff") and reader.line_num == 0 else line
-
         try:
             with source(self.path, encoding=self.encoding, newline="") as file:
-                reader = csv.reader(lines(file), delimiter=self.separator, strict=True)
-                width, line = None, 1
-                for values in reader:
+                first = next(file, "")
+                text_of_mark = first[: first.startswith(MARK)]
+                width = None
+                for line, values, text in read_rows(chain([first[len(text_of_mark) :]], file), self.separator):
                     if values:
                         width = width or len(values)
                         if len(values) != width:
                             raise self.wrong(line, f" has {len(values)} values, the header has {width}")
-                        yield Row(line, values, "".join(held))
-                    held.clear()
-                    line = reader.line_num + 1
-        except csv.Error as error:
-            raise self.wrong(line, f" is not CSV: {error}") from error
+                        yield Row(line, values, (text_of_mark if line == 1 else "") + text)
+        except BadInput as error:
+            raise MlopsError(f"src: {self.path}: {error}.") from error
 
     def check_header(self, text_columns):
         names = self.header.values
@@ -585,8 +576,7 @@ def known(prediction, where):
 
 def as_field(prediction, separator):
     """What stands in a CSV file."""
-    text = json.dumps(prediction) if isinstance(prediction, (list, dict)) else str(prediction)
-    return csv_line([text], separator).rstrip("\n")
+    return quoted(json.dumps(prediction) if isinstance(prediction, (list, dict)) else str(prediction), separator)
 
 
 class Predictions:

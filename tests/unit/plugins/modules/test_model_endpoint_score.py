@@ -11,7 +11,9 @@ import io
 import json
 
 import pytest
+from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import read_rows
 from ansible_collections.sparkflows.mlops.plugins.modules import model_endpoint_score
+from lab.data_sets import DATA_SETS, SEPARATORS
 
 ROWS = [{"x": 1, "y": "a"}, {"x": 2.5, "y": "b"}, {"x": None, "y": "c"}]
 CANARY = "canary-4c1f"
@@ -97,7 +99,7 @@ def test_bad_input_is_named_and_nothing_is_sent(score, model, options, words):
         (b"", "is empty"),
         (b"x,y\n", "has a header and no rows"),
         (b"x,y\n1,2\n3\n", "line 3 of"),
-        (b'x\n"1\n', "line 2 of"),
+        (b'x\n"1\n', "{src}: line 2 is not CSV: a quotation mark is not closed"),
         (b"x\n\xff\n", "is not in UTF-8: line 2 has the byte 0xff"),
         (b"x,y\n1,2\n1e400,3\n", "line 3 of {src}: x is '1e400', which is too large for a number"),
         (b"x;y\n1;2\n", "line 1 of {src} has one column only, but a semicolon in its name: set separator"),
@@ -361,3 +363,36 @@ def test_requests_are_bounded_however_wide_the_rows(score, model, tmp_path, monk
     result = score(src=str(tmp_path / "wide.csv"), dest=str(tmp_path / "out.csv"))
     assert result["rows"] == 5 and result["requests"] == 2
     assert (tmp_path / "out.csv").read_text().count("\n" + row + ",20000.") == 5
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_data_sets_come_out_as_they_went_in_and_are_predicted_as_in_training(score, server, reply, tmp_path, name):
+    data_set = DATA_SETS[name]
+
+    def answer(request):
+        """As MLflow reads a request by the signature of a model."""
+        if request["headers"]["Content-Type"] == "text/csv":
+            columns, *rows = csv.reader(io.StringIO(request["body"]))
+        else:
+            columns, rows = json.loads(request["body"]).values()
+        found = []
+        for row in rows:
+            record = dict(zip(columns, row))
+            assert [type(record[column]) for column, kind in data_set.columns.items() if kind == "string"] == [str] * list(
+                data_set.columns.values()).count("string")
+            read = {"double": lambda value: float("nan") if value in (None, "") else float(value), "long": int, "string": str}
+            found.append(data_set.predict({column: read[kind](record[column]) for column, kind in data_set.columns.items()}))
+        return reply(found)
+
+    server.on("POST", "/invocations", answer)
+    source, target, separator = tmp_path / "in.csv", tmp_path / "out.csv", SEPARATORS[data_set.separator]
+    for _file, text, predictions in list(data_set.texts())[:20]:
+        source.write_bytes(text.encode(data_set.encoding))
+        result = score(src=str(source), dest=str(target), separator=data_set.separator, encoding=data_set.encoding)
+        assert not result.get("failed"), result
+        scored = target.read_bytes().decode(data_set.encoding)
+        before, after = (list(read_rows(io.StringIO(part, newline=""), separator)) for part in (text, scored))
+        assert len(before) == len(after) == len(predictions) + 1
+        for (_line, _values, given), (_same, values, found), prediction in zip(before, after, ["prediction", *predictions]):
+            ends = [field + data_set.line_end for field in (values[-1], '"' + values[-1].replace('"', '""') + '"')]
+            assert values[-1] == str(prediction) and found in [given[: -len(data_set.line_end)] + separator + end for end in ends]
