@@ -11,9 +11,7 @@ def make_directories(module, path):
     """Make a folder and those above it that are missing. Others can enter them, whatever the umask of the account that we are."""
     if os.path.isdir(path):
         return
-    parent = os.path.dirname(path)
-    if parent != path:
-        make_directories(module, parent)
+    make_directories(module, os.path.dirname(os.path.abspath(path)))
     os.mkdir(path)
     os.chmod(path, 0o755)
     module.set_context_if_different(path, module.selinux_default_context(path), False)

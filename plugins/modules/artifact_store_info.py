@@ -56,6 +56,12 @@ options:
     description: Seconds to wait for a connection, and for an answer.
     type: int
     default: 10
+  upload_extra_args:
+    description:
+      - What MLflow is told in C(MLFLOW_S3_UPLOAD_EXTRA_ARGS), for a bucket that takes an object only with certain headers. Used for writing only, as
+        MLflow does.
+    type: dict
+    default: {}
   required:
     description: What the account must be able to do.
     type: list
@@ -86,6 +92,11 @@ EXAMPLES = r"""
     ca_path: /etc/ssl/company-ca.pem
     addressing_style: path
 
+- name: A bucket that refuses what is not encrypted
+  sparkflows.mlops.artifact_store_info:
+    bucket: registry
+    upload_extra_args: {ServerSideEncryption: aws:kms}
+
 - name: A host that only fetches models has to list and read
   sparkflows.mlops.artifact_store_info:
     bucket: registry
@@ -115,6 +126,7 @@ errors:
   sample: {write: "AccessDenied: Access Denied."}
 """
 
+import io
 import os
 import traceback
 import uuid
@@ -183,8 +195,8 @@ def connect(params):
 class Trial:
     """Tries one thing after the other, and keeps what the store said."""
 
-    def __init__(self, client, bucket, prefix):
-        self.client, self.bucket, self.prefix = client, bucket, prefix.strip("/")
+    def __init__(self, client, bucket, prefix, upload_extra_args):
+        self.client, self.bucket, self.prefix, self.upload_extra_args = client, bucket, prefix.strip("/"), upload_extra_args
         self.permissions = dict.fromkeys(ACTIONS)
         self.errors = {}
 
@@ -206,6 +218,14 @@ class Trial:
         self.permissions[action] = True
         return answer
 
+    def upload(self, Bucket, Key, Body):  # in boto3's words, as the other calls
+        """As MLflow does: the arguments are those of uploads of files, and others are refused."""
+        try:
+            self.client.upload_fileobj(io.BytesIO(Body), Bucket, Key, ExtraArgs=dict(self.upload_extra_args))
+        except ValueError as exc:
+            raise Failed(f"Correct upload_extra_args. {exc}") from exc
+        return True
+
     def read(self, key, expected=None):
         answer = self.attempt("read", self.client.get_object, Key=key)
         if answer and expected is not None and answer["Body"].read() != expected:
@@ -215,7 +235,7 @@ class Trial:
         listed = self.attempt("list", self.client.list_objects_v2, Prefix=self.key("") and self.key("") + "/", MaxKeys=1)
         probe = self.key("mlops-probe-" + uuid.uuid4().hex)
         body = probe.encode()
-        if write and self.attempt("write", self.client.put_object, Key=probe, Body=body):
+        if write and self.attempt("write", self.upload, Key=probe, Body=body):
             self.read(probe, body)
             if not self.attempt("delete", self.client.delete_object, Key=probe):
                 self.errors["delete"] += f" (The object {probe} is left.)"
@@ -249,6 +269,7 @@ def main():
             "validate_certs": {"type": "bool", "default": True},
             "ca_path": {"type": "path"},
             "timeout": {"type": "int", "default": 10},
+            "upload_extra_args": {"type": "dict", "default": {}},
             "required": {"type": "list", "elements": "str", "choices": list(ACTIONS), "default": list(ACTIONS)},
         },
         required_together=[["access_key", "secret_key"]],
@@ -261,7 +282,7 @@ def main():
     store = f"the artifact store {params['endpoint_url'] or 'AWS S3'} ({location})"
     result = {"changed": False, "location": location}
     try:
-        trial = Trial(connect(params), params["bucket"], params["prefix"])
+        trial = Trial(connect(params), params["bucket"], params["prefix"], params["upload_extra_args"])
         trial.run(write=not module.check_mode)
     except Failed as exc:
         module.fail_json(msg=f"{store[0].upper()}{store[1:]} cannot be used. {exc}", **result)
@@ -276,7 +297,8 @@ def main():
         lacks = [f"{action} ({ACTIONS[action]}; {trial.errors.get(action, 'could not be tried')})" for action in missing]
         module.fail_json(
             msg=f"In {store} this account may {' and '.join(able) or 'do nothing'}, but it must also be able to {', '.join(lacks)}. "
-                "Give it the permission, or set another access_key and secret_key.",
+                "Give it the permission, or set another access_key and secret_key. A bucket that takes encrypted objects only wants "
+                "upload_extra_args.",
             **result)
     module.exit_json(**result)
 

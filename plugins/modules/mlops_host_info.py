@@ -88,7 +88,7 @@ host:
       type: str
       sample: x86_64
     distribution:
-      description: Fields of C(os-release), empty where the distribution does not say.
+      description: Fields of C(os-release), empty where the distribution does not say. Oracle Linux counts as like C(rhel).
       type: dict
       contains:
         id:
@@ -197,6 +197,10 @@ def read(path):
         return ""
 
 
+# Those that do not say so themselves: Oracle Linux names Fedora alone.
+REBUILDS_OF_RHEL = ("ol",)
+
+
 def distribution(root="/"):
     text = read(os.path.join(root, "etc/os-release")) or read(os.path.join(root, "usr/lib/os-release"))
     fields = {}
@@ -204,12 +208,10 @@ def distribution(root="/"):
         name, found, value = word.partition("=")
         if found:
             fields[name] = value
-    return {
-        "id": fields.get("ID", "linux"),  # os-release(5): the default of ID
-        "version": fields.get("VERSION_ID", ""),
-        "codename": fields.get("VERSION_CODENAME", ""),
-        "id_like": fields.get("ID_LIKE", "").split(),
-    }
+    name, like = fields.get("ID", "linux"), fields.get("ID_LIKE", "").split()  # os-release(5): the default of ID
+    if name in REBUILDS_OF_RHEL and "rhel" not in like:
+        like.insert(0, "rhel")
+    return {"id": name, "version": fields.get("VERSION_ID", ""), "codename": fields.get("VERSION_CODENAME", ""), "id_like": like}
 
 
 def mounts(text):

@@ -21,7 +21,10 @@ PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "mlflow_runtime" / "fi
 LOGIN = "reader:canary-index-password"
 # Stands for all that comes as source. It has the name of what a release has to have.
 SETUP = """
+import tempfile
 from setuptools import setup
+# As pip does with its list of authorities when it makes a venv.
+tempfile.mkstemp(suffix="cacert.pem")
 setup(name="gunicorn", version="1.0", py_modules=["gunicorn"], entry_points={"console_scripts": ["gunicorn = gunicorn:main"]})
 """
 MODULE = "def main():\n    print('it is me')\n"
@@ -69,6 +72,7 @@ def fixture_build(tmp_path):
     recipe, home = tmp_path / "recipes" / "one", tmp_path / "home"
     recipe.mkdir(parents=True)
     home.mkdir()
+    (tmp_path / "tmp").mkdir()
     shutil.copy(Path(sys.executable).parent / "uv", recipe.parent / "uv")
     archive = tmp_path / "index/simple/gunicorn/gunicorn-1.0.tar.gz"
     wheel = next((tmp_path / "index/simple/setuptools").glob("*.whl"))
@@ -79,6 +83,7 @@ def fixture_build(tmp_path):
     def run(name, **settings):
         (tmp_path / name).mkdir(exist_ok=True)
         command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live")]
+        settings = {"TMPDIR": tmp_path / "tmp", **settings}
         return subprocess.run(
             command, input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
             check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -104,6 +109,7 @@ def test_the_index_s_login_stays_nowhere(tmp_path, index, build):
     password = LOGIN.split(":")[1].encode()
     assert password.decode() not in done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_bytes()] == []
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_what_the_lock_does_not_know_is_refused(tmp_path, index, build):
@@ -111,4 +117,16 @@ def test_what_the_lock_does_not_know_is_refused(tmp_path, index, build):
     lock.write_text("gunicorn==1.0 --hash=sha256:" + "0" * 64 + "\n")
     done = build("first", UV_DEFAULT_INDEX=index[0])
     assert done.returncode != 0 and "hash" in done.stdout.lower(), json.dumps(done.stdout)
-    assert not (tmp_path / "first/release/.complete").exists()
+    # Neither half a release nor the login.
+    assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"] and list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_build_that_is_stopped_leaves_nothing(tmp_path, index, build):
+    """A program that is asked to end in the middle, as by a reboot."""
+    slow = tmp_path / "recipes" / "uv"
+    slow.unlink()
+    slow.write_text("#!/bin/bash\nkill -TERM $PPID\nsleep 1\n")
+    slow.chmod(0o755)
+    done = build("first", UV_DEFAULT_INDEX=index[0])
+    assert done.returncode == 143
+    assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"] and list((tmp_path / "tmp").iterdir()) == []

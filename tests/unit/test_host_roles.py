@@ -5,8 +5,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+
 import pytest
-from playbook_run import LOCAL, PROJECT, found_in
+from playbook_run import LOCAL, PROJECT, found_in, preflights, problem_of, run
+
+CANARY = "canary-4c1f"
+
+
+def host(name, version, *like):
+    return {"distribution": {"id": name, "version": version, "codename": "", "id_like": list(like)}, "architecture": "x86_64"}
+
 
 UNIT = """
 - hosts: mlflow
@@ -34,7 +45,117 @@ def test_a_served_model_s_java_survives_an_update_of_the_package_and_its_release
     (tmp_path / "opt" / "java").symlink_to(stable if link == "absolute" else "../jvm/java-1.8.0-openjdk")
     (tmp_path / "opt" / "current").symlink_to(release)
     variables = dict(LOCAL, mlops_home=str(tmp_path / "opt"), role_path=str(PROJECT / "roles" / "model_serving"),
+                     mlops_data_dir="/var/lib/mlflow", model_serving_environment={"REQUESTS_CA_BUNDLE": "/var/lib/mlflow/pki/ca.pem"},
                      model={"instance": "iris", "version": "1", "memory_max": "2G"})
     unit = found_in(tmp_path, {"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}, UNIT)["unit"]
     assert f"\nEnvironment=JAVA_HOME={stable}\n" in unit
     assert f"\nExecStart={release}/bin/mlflow models serve " in unit
+    # Its sandbox hides MLflow's data, so it is shown the authorities there.
+    assert "\nBindReadOnlyPaths=-/var/lib/mlflow/pki/ca.pem\n" in unit
+
+
+SERVER_UNIT = """
+- hosts: mlflow
+  gather_facts: false
+  roles:
+    - {role: sparkflows.mlops.mlflow_server, when: false}
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{ {'unit': lookup('ansible.builtin.template', role_path ~ '/templates/mlflow.service.j2')} | to_json }}"
+        dest: found.json
+        mode: "0600"
+"""
+
+
+def test_mlflow_is_shown_the_authorities_that_its_sandbox_hides(tmp_path):
+    variables = dict(LOCAL, role_path=str(PROJECT / "roles" / "mlflow_server"), mlops_s3_ca_path="/srv/pki/ca.pem", mlops_database_host="db",
+                     mlops_database_ca_path="/var/pki/db.pem", mlflow_server_environment={"REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca.pem"},
+                     __mlops_host=host("debian", "13"))  # fmt: skip
+    unit = found_in(tmp_path, {"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}, SERVER_UNIT)["unit"]
+    assert "\nBindReadOnlyPaths=-/srv/pki/ca.pem\n" in unit and "\nBindReadOnlyPaths=-/var/pki/db.pem\n" in unit
+    # Shown with its folder, so that a new one is seen.
+    assert "/etc/ssl/certs/ca.pem" not in unit
+
+
+# ---- files of the controller
+# Each names its files as the production example does, and uses them: what the preflight takes has to be there when all is installed.
+RELATIVE = """
+- hosts: mlflow
+  gather_facts: false
+  vars:
+    nginx_certificate: {name: mlflow, method: provided, certificate_path: files/mlflow.pem, key_path: files/mlflow.key}
+    mlops_artifact: {name: JDK, variable: java_runtime_archive, url: "", sha256: "", path: files/mlflow.pem}
+  roles:
+    - {role: sparkflows.mlops.scorer, when: false}
+  tasks:
+    - ansible.builtin.include_role: {name: sparkflows.mlops.mlflow_proxy, tasks_from: preflight}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
+      vars: {nginx_certificate: {name: other, method: ca, ca_path: files/mlflow.pem, ca_key_path: files/mlflow.key, names: [mlflow1]}}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.topology, tasks_from: fetch_artifact}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.mlflow_runtime, tasks_from: preflight, public: true}
+    - ansible.builtin.set_fact:
+        found:
+          scorer: "{{ _scorer_image_problems }}"
+          registry: "{{ _scorer_registry_ca }}"
+          lock: "{{ lookup('ansible.builtin.file', _mlflow_runtime_lock) }}"
+          artifact: "{{ __mlops_artifact_path }}"
+          stack: "{{ mlops_stack_data }}"
+    - ansible.builtin.copy:
+        content: "{{ found | to_json }}"
+        dest: found.json
+        mode: "0600"
+      check_mode: false
+"""
+
+
+def test_a_relative_path_means_the_same_in_preflight_and_in_use(tmp_path):
+    for folder in ("files", "stack"):
+        (tmp_path / folder).mkdir()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=mlflow1", "-days", "2",
+                    "-keyout", "mlflow.key", "-out", "mlflow.pem"], cwd=tmp_path / "files", check=True, capture_output=True)
+    for name in ("stack.yml", "requirements.txt", "build-constraints.txt"):
+        shutil.copy(PROJECT / "stacks" / "guide-1.30" / name, tmp_path / "stack")
+    variables = dict(
+        LOCAL, mlops_stack_dir="stack", mlflow_proxy_certificate_path="files/mlflow.pem", mlflow_proxy_key_path="files/mlflow.key",
+        mlops_mlflow_username="ada", mlops_mlflow_password=CANARY, mlflow_proxy_listen_address="192.0.2.1", mlflow_runtime_uv_path="files/mlflow.pem",
+        mlflow_runtime_min_free_bytes=0, scorer_tag_pattern="", scorer_registry_ca_path="files/mlflow.pem", scorer_release="1",
+        scorer_images={"1": "r.example/s:1@sha256:" + "0" * 64})  # fmt: skip
+    # As a playbook of the collection, it lies elsewhere.
+    (tmp_path / "plays").mkdir()
+    (tmp_path / "plays" / "relative.yml").write_text(RELATIVE.replace("found.json", str(tmp_path / "found.json")))
+    (tmp_path / "hosts.json").write_text(json.dumps({"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}))
+    done = run("ansible-playbook", "-i", "hosts.json", "plays/relative.yml", "--check", folder=tmp_path,
+               ANSIBLE_COLLECTIONS_PATH=str(PROJECT / "collections"), ANSIBLE_HOME=str(tmp_path / "home"))  # fmt: skip
+    assert done.returncode == 0, done.output[-5000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["scorer"] == []
+    assert found["registry"] == (tmp_path / "files/mlflow.pem").read_text()
+    assert found["artifact"] == str(tmp_path / "files/mlflow.pem")
+    assert found["stack"]["python"] == "3.7" and "mlflow==1.30.1" in found["lock"]
+
+
+# ---- distributions
+NO_JDK = ["there is no known package of JDK 1.8", "java_runtime_method to archive or existing", "java_runtime_repositories"]
+UNKNOWN = ["this collection installs on Debian, Ubuntu and the RHEL family, but this host is opensuse-leap 15.6"]
+SUSE = host("opensuse-leap", "15.6", "suse", "opensuse")
+# name: (role, what was found on the host, variables, words of the problem; none where all is well)
+DISTRIBUTIONS = {
+    "debian": ("java_runtime", host("debian", "12"), {}, NO_JDK),
+    "debian-testing": ("java_runtime", host("debian", ""), {}, NO_JDK),
+    "debian-source": ("java_runtime", host("debian", "13"), {"java_runtime_repositories": [{"name": "x"}]}, []),
+    "debian-packages": ("java_runtime", host("debian", "13"), {"java_runtime_packages": ["temurin-8-jdk"]}, []),
+    "ubuntu": ("java_runtime", host("ubuntu", "22.04", "debian"), {}, []),
+    "oracle": ("java_runtime", host("ol", "9.5", "rhel", "fedora"), {}, []),
+    "rhel10": ("java_runtime", host("rhel", "10.0", "centos", "fedora"), {}, NO_JDK),
+    "suse-java": ("java_runtime", SUSE, {}, UNKNOWN),
+    "suse-python": ("python_runtime", SUSE, {}, UNKNOWN),
+}  # fmt: skip
+
+
+def test_what_a_distribution_has_is_known_before_anything_is_installed(tmp_path):
+    cases = {name: dict(variables, role=role, __mlops_host=found) for name, (role, found, variables, _words) in DISTRIBUTIONS.items()}
+    found = preflights(tmp_path, cases, {})
+    for name, (_role, _found, _variables, words) in DISTRIBUTIONS.items():
+        problem = problem_of(found[name], words)
+        assert "suse" not in name or "_method" not in problem, name

@@ -21,6 +21,16 @@ CASES = {
     "server-strings": ("mlflow_server", {"mlflow_server_workers": "4", "mlflow_server_minimum_free_mb": "1"}, []),
     "server-postgresql": (
         "mlflow_server", {"mlflow_server_backend_store_uri": "postgresql+psycopg2://mlflow:x%2Fy@db/mlflow"}, []),
+    "server-blank": ("mlflow_server", {"mlops_home": "/opt/ml flow", "mlops_user": "ml%flow"}, [
+        "mlops_home is '/opt/ml flow'", "mlops_user is 'ml%flow'"]),
+    "server-hidden": ("mlflow_server", {"mlflow_server_environment": {"REQUESTS_CA_BUNDLE": "/home/ada/ca.pem"}}, [
+        "mlflow_server_environment.REQUESTS_CA_BUNDLE lies in /home, where no service can look"]),
+    "fire-blank": ("fire_mlops_server", {"fire_mlops_server_home": "/opt/fire mlops"}, ["fire_mlops_server_home is '/opt/fire mlops'"]),
+    "serving-hidden": ("model_serving", {"model_serving_environment": {"AWS_CA_BUNDLE": "/etc/mlflow/ca.pem"}}, [
+        "model_serving_environment.AWS_CA_BUNDLE lies in /etc/mlflow"]),
+    "server-mysql": ("mlflow_server", {"mlflow_server_backend_store_uri": f"mysql+pymysql://mlflow:{CANARY}@db/mlflow"}, [
+        "mlflow_server_backend_store_uri names a database (mysql)", "no driver (pymysql)", "mlops_database_host", "mlops_stack_dir"]),
+    "server-mssql": ("mlflow_server", {"mlflow_server_backend_store_uri": "mssql://db/mlflow"}, ["no driver (pyodbc)"]),
     "server-files": ("mlflow_server", {"mlflow_server_backend_store_uri": "/srv/mlruns"}, [
         "mlflow_server_backend_store_uri is not the URI of a database"]),
     "server-nothing": ("mlflow_server", {"mlflow_server_artifacts_destination": "", "mlflow_server_workers": 0}, [

@@ -41,6 +41,7 @@ TOLD = {
     "no-password": {"mlops_database_host": "db", "mlops_database_ca_path": "/etc/ssl/ca.pem"},
     "direct": dict(BUCKET, mlops_s3_endpoint_url="https://s3", mlops_s3_prefix="/a/b/", mlops_s3_addressing_style="path", mlops_s3_ca_path="/ca.pem"),
     "proxied": dict(BUCKET, mlops_artifact_access="proxied", mlops_s3_prefix=""),
+    "encrypted": dict(BUCKET, mlops_s3_upload_extra_args={"ServerSideEncryption": "aws:kms"}),
     "credentials-only": {"mlops_s3_access_key": "key", "mlops_s3_secret_key": "secret"},
 }
 
@@ -130,6 +131,12 @@ def test_uri_of_an_address(found):
 def test_uri_without_a_password(found):
     uri = urlsplit(found["no-password"]["server"]["MLFLOW_BACKEND_STORE_URI"])
     assert uri.netloc == "mlflow@db:5432" and parse_qs(uri.query)["sslrootcert"] == ["/etc/ssl/ca.pem"]
+
+
+def test_everyone_who_writes_to_the_bucket_is_told_how(found):
+    for who in ("server", "fire", "batch", "serving"):
+        assert found["encrypted"][who]["MLFLOW_S3_UPLOAD_EXTRA_ARGS"] == '{"ServerSideEncryption": "aws:kms"}', who
+        assert not found["direct"][who].get("MLFLOW_S3_UPLOAD_EXTRA_ARGS"), who
 
 
 def test_direct_access_gives_everyone_the_credentials(found):

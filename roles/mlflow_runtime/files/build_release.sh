@@ -1,7 +1,7 @@
 # build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated> <link to the live release>  < settings
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was
-# interrupted, and is thrown away. Settings of the installer (NAME=value lines) come by stdin: some are secret.
+# interrupted, and is thrown away: at the end of this program, or by the next one if this one is killed. Settings of the installer (NAME=value lines) come by stdin: some are secret.
 set -euo pipefail
 umask 022
 
@@ -19,6 +19,15 @@ flock --timeout 1800 9 || { echo "another build has been running for half an hou
 scratch=$releases/.cache
 rm -rf "$release" "$scratch"
 mkdir "$scratch"
+# What programs leave in their temporary folder goes, too: pip its list of authorities, when a venv is made.
+TMPDIR=$(mktemp --directory --tmpdir mlflow-release.XXXXXX)
+export TMPDIR
+tidy() {
+  rm -rf "$scratch" "$TMPDIR"
+  [ -e "$release/.complete" ] || rm -rf "$release"
+}
+trap tidy EXIT
+trap 'exit 143' HUP INT TERM
 export UV_CACHE_DIR=${UV_CACHE_DIR:-$scratch} PIP_CACHE_DIR=${PIP_CACHE_DIR:-$scratch}
 
 "$python" -m venv "$release"

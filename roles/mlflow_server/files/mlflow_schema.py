@@ -4,13 +4,14 @@ A new PostgreSQL database gets its tables, an older schema is upgraded, by one h
 A schema that this release does not know belongs to a newer one, and nothing is touched. The URI of the database comes from the
 environment: a command line is public.
 """
+import glob
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 
 import sqlalchemy
@@ -39,6 +40,23 @@ def turn(engine):
 def current_revision(engine):
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def check_sqlite(path):
+    """A file that SQLite cannot read is named, with the copies that there are: nobody can tell which one that is from MLflow's own traceback."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as exc:  # the file may be good
+        sys.exit(f"SQLite cannot use the database {path}: {exc}. Look at the owner of the file and of its folder, and at who has it open.")
+    except sqlite3.DatabaseError as exc:
+        copies = sorted(glob.glob(glob.escape(path) + ".*.*Z"), key=os.path.getmtime)
+        upgrade = f", or the one that was made before the last upgrade, {copies[-1]}" if copies else ""
+        sys.exit(
+            f"The database {path} is damaged: {exc}. Nothing was changed. To restore it, stop mlflow.service, move the file out of the way, put a "
+            f"copy in its place (your own backup{upgrade}; owner and mode as before), and start mlflow.service. Runs and models that were registered "
+            "after the copy was made are lost."
+        )
 
 
 def copy_sqlite(path, name):
@@ -113,9 +131,19 @@ def prepare(engine, uri):
 
 def main():
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
-    engine = sqlalchemy.create_engine(uri)
-    with turn(engine):
-        prepare(engine, uri)
+    try:
+        engine = sqlalchemy.create_engine(uri)
+    except ImportError as exc:
+        sys.exit(f"This release has no driver for the database ({exc}): set mlops_database_host to a PostgreSQL server, or correct "
+                 "mlflow_server_backend_store_uri.")
+    if engine.dialect.name == "sqlite" and os.path.exists(engine.url.database or ""):
+        check_sqlite(engine.url.database)
+    try:
+        with turn(engine):
+            prepare(engine, uri)
+    except sqlalchemy.exc.OperationalError as exc:
+        # Without SQLAlchemy's story around it. The URI has the password.
+        sys.exit(f"The database {engine.url.database} at {engine.url.host or 'this host'} cannot be used: {exc.orig}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ ERROR = "<Error><Code>{0}</Code><Message>{1}</Message></Error>"
 class Store(dict):
     """Routes of the scripted server, by what is asked of the bucket. refused: method or 'list' -> (status, code)."""
 
-    def __init__(self, reply, objects=(), refused=None, spoils=False):
+    def __init__(self, reply, objects=(), refused=None, spoils=False, wants=None):
         super().__init__()
+        self.wants = wants  # a header of what is put
         self.reply, self.objects, self.refused, self.spoils = reply, dict.fromkeys(objects, "old"), refused or {}, spoils
 
     def get(self, route, default=None):
@@ -35,6 +36,8 @@ class Store(dict):
         if what == "list":
             entries = "".join(f"<Contents><Key>{name}</Key></Contents>" for name in self.objects)
             return self.reply(LISTED.format(count=len(self.objects), entries=entries), content_type="application/xml")
+        if method == "PUT" and self.wants and not any(name.lower() == self.wants for name in request["headers"]):
+            return self.reply(ERROR.format("AccessDenied", "Because."), 403, content_type="application/xml")
         if method == "PUT":
             self.objects[key] = "spoilt" if self.spoils else request["body"]
             return self.reply("")
@@ -95,6 +98,19 @@ def test_account_that_may_only_read(ask):
     assert result["missing"] == ["write", "delete"] and "may list and read" in result["msg"] and "could not be tried" in result["msg"]
     allowed, _store = ask({"refused": {"PUT": (403, "AccessDenied")}, "objects": ["mlflow/a"]}, required=["list", "read"])
     assert not allowed.get("failed")
+
+
+def test_a_bucket_that_wants_encryption(ask, server):
+    script = {"wants": "x-amz-server-side-encryption"}
+    result, _store = ask(script)
+    assert result["failed"] and "write (s3:PutObject; AccessDenied" in result["msg"] and "upload_extra_args" in result["msg"]
+    result, store = ask(script, upload_extra_args={"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/registry"})
+    assert not result.get("failed") and all(result["permissions"].values()) and not store.objects, result
+    put = next(request for request in reversed(server.requests) if request["method"] == "PUT")
+    headers = {name.lower(): value for name, value in put["headers"].items()}
+    assert headers["x-amz-server-side-encryption"] == "aws:kms" and headers["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/registry"
+    result, _store = ask(script, upload_extra_args={"Encryption": "aws:kms"})
+    assert result["failed"] and "Correct upload_extra_args. Invalid extra_args key 'Encryption'" in result["msg"]
 
 
 def test_other_refusals_are_told_too(ask):

@@ -176,6 +176,8 @@ def test_mounts_hide_earlier_ones_and_may_have_spaces():
      {"id": "debian", "version": "13", "codename": "trixie", "id_like": []}),
     ("usr/lib/os-release", 'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\nNAME=\'Rocky "9"\'\n',
      {"id": "rocky", "version": "9.4", "codename": "", "id_like": ["rhel", "centos", "fedora"]}),
+    ("etc/os-release", 'ID="ol"\nID_LIKE="fedora"\nVERSION_ID="9.5"\n',
+     {"id": "ol", "version": "9.5", "codename": "", "id_like": ["rhel", "fedora"]}),
     ("elsewhere", "", {"id": "linux", "version": "", "codename": "", "id_like": []}),
 ])
 def test_distribution(tmp_path, file, text, expected):
