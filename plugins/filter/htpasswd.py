@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 # Python's own module crypt is gone since 3.13, and Ansible's password_hash wants a library that is not everywhere.
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+LONGEST = 511
 ROUNDS = 5000  # the scheme's default, which the hash does not mention
 
 
@@ -57,6 +58,8 @@ def htpasswd(users, seed=""):
             raise AnsibleFilterError(f"htpasswd: {name!r} is no name of a user")
         if not password:
             raise AnsibleFilterError(f"htpasswd: the password of {name} is empty")
+        if len(password.encode()) > LONGEST:
+            raise AnsibleFilterError(f"htpasswd: the password of {name} has more than the {LONGEST} bytes that crypt(3) takes")
         salt = hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:16]
         lines.append(f"{name}:{sha512_crypt(password.encode(), salt.encode())}\n")
     return "".join(lines)

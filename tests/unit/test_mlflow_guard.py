@@ -48,3 +48,20 @@ def test_references_are_sources_only():
     ("a/b c/x..y", False), ("..a", False), ("", False), ("a/../b", True), ("..", True), ("a%2e", True), ("a\\b", True), ("a#b", True), ("a?b", True)])
 def test_paths_of_artifacts(path, odd):
     assert guard.odd(path) == odd
+
+
+@pytest.mark.parametrize("name", ["a b", "100 %", "a#b/c?d;e\\f", "a..b", "\u00e4" * 256, "50%-quantile"])
+def test_names_of_models_and_experiments(name):
+    assert guard.problem("name", name, ROOTS) == ""
+
+
+@pytest.mark.parametrize("name", ["ris%6B", "a%2fb", "a\nb", "a\0", "a\x7f", "a" * 257, "1" * 1000000])
+def test_names_that_are_none(name):
+    """CVE-2024-3099: a name that the pages decode to that of another model. CVE-2024-6838: one that they cannot draw."""
+    assert guard.problem("name", name, ROOTS)
+
+
+def test_locations_have_bounds():
+    long = "mlflow-artifacts:/" + "a" * 240
+    assert guard.problem("source", long, ROOTS) == "" and "258 characters, and 256 is the most" in guard.problem("location", long, ROOTS)
+    assert guard.problem("source", long * 2, ROOTS)

@@ -55,6 +55,11 @@ CASES = {
     "proxy-reader": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="read")]}, ["mlflow_proxy_users lacks the login"]),
     "proxy-names": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "a:b", "password": "x"}, {"name": "c", "password": ""}]}, [
         "a:b is no name of a user", "the password of c is empty"]),
+    "proxy-case": ("mlflow_proxy", {"mlflow_proxy_users": [USER, dict(USER, name="Sparkflows", access="read")]}, []),
+    "proxy-long": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "a" * 129, "password": "x"}, {"name": "b", "password": "x" * 512}]}, [
+        "a is no name of a user", "128 at the most", "the password of b has more than the 511 characters"]),
+    "proxy-host-names": ("mlflow_proxy", {"mlflow_proxy_names": ["https://mlflow", "mlflow.example.com"]}, [
+        'mlflow_proxy_names: "https://mlflow" is no name or address of a host']),
     "proxy-twice": ("mlflow_proxy", {"mlflow_proxy_users": [USER, USER]}, ["has a user twice"]),
     "proxy-access": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="admin")]}, ["access", "admin", "write, read"]),
     "proxy-certificate": ("mlflow_proxy", {"mlflow_proxy_certificate_path": "", "mlflow_proxy_key_path": "/nowhere.key"}, [

@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from urllib.parse import quote
 
 import pytest
 from conftest import secret
@@ -12,6 +13,7 @@ API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 UP = "../" * 14
 CONTROL = "http://127.0.0.1:4990"
+LOOPBACK = "http://127.0.0.1:5000"
 
 # Sends rows of requests as they are, with no tidying of paths, and keeps what the answers name for the requests after them
 # in the row. One program for many rows: to start one on a lab host takes longer than to send a request.
@@ -36,7 +38,9 @@ def send(known, method, path, body, headers):
     else:
         connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
     data = b"" if body is None else filled(json.dumps(body), known).encode()
-    connection.putrequest(method, filled(path, known))
+    # As somebody else's client may send it, with no encoding and no Host but the row's own.
+    connection._validate_path = lambda path: None
+    connection.putrequest(method, filled(path, known), skip_host="Host" in headers)
     if asked["login"]:
         connection.putheader("Authorization", "Basic " + base64.b64encode(asked["login"].encode()).decode())
     for name, value in dict({"Content-Type": "application/json", "Content-Length": str(len(data))}, **headers).items():
@@ -153,10 +157,60 @@ def test_reader_may_read_and_not_write(sparkflows, url):
     assert ask(sparkflows, url, ("GET", API + "registered-models/get?name=breast-cancer-risk"), user="reader")[0][0] == 200
 
 
+@pytest.mark.parametrize("typed", ["%23", "%2f", "%5C", "%3f", "%2e", "50%", "..", "../x", "a=..&b", "\\", "/..", "#", ";"])
+def test_people_search_for_anything(sparkflows, url, typed):
+    """On the Models page, which sends what was typed as a part of a filter, percent-encoded. A percent sign is there twice."""
+    term = quote(f"name ilike '%{typed}%'", safe="()'")
+    asked = [("GET", f"{API}registered-models/search?filter={term}"), ("GET", f"{API}registered-models/search?filter={quote(term, safe='')}"),
+             ("GET", f"{API}registered-models/get?name={quote(typed, safe='')}")]
+    answers = [answer[:2] for answer in ask(sparkflows, url, *asked, user="sparkflows")]
+    # Whether MLflow makes something of it is MLflow's affair.
+    assert answers[0][0] == 200 and not [text for _status, text in answers if "The proxy refuses" in text], answers
+
+
 def test_other_web_sites_cannot_use_a_browser_s_login(sparkflows, url):
-    create = ("POST", API + "experiments/create", {"name": "<NAME>"}, {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"})
-    own = ("POST", API + "runs/search", {"experiment_ids": ["0"]}, {"Sec-Fetch-Site": "same-origin"})
-    assert [answer[0] for answer in ask(sparkflows, url, create, own, user="sparkflows")] == [403, 200]
+    """Whether the browser tells how far the other site is, as newer ones do, or its name only."""
+    def sent(how, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (*how, {"Content-Type": "text/plain", **headers})
+
+    create, search = ("POST", API + "experiments/create", {"name": "<NAME>"}), ("POST", API + "runs/search", {"experiment_ids": ["0"]})
+    foreign = [sent(create, Sec_Fetch_Site="cross-site"), sent(create, Sec_Fetch_Site="same-site"),
+               *[sent(how, Origin=origin) for how in (create, search, (*SEARCH, None)) for origin in (
+                   "https://evil.example.com", "null", url.replace("https", "http"), url.replace("5000", "5001"), url + ".evil.example.com",
+                   f"{url} {url}", "https://evil.example.com/" + url)]]
+    own = [sent(search, Sec_Fetch_Site="same-origin"), sent(search, Origin=url, Sec_Fetch_Site="same-origin"),
+           sent(search, Host="localhost:5000", Origin="https://localhost:5000"), sent(search, Origin=""),
+           # From a link that somebody was sent.
+           ("GET", "/", None, {"Sec-Fetch-Site": "cross-site"})]
+    answers = ask(sparkflows, url, *foreign, *own, user="sparkflows")
+    assert [answer[0] for answer in answers] == [403] * len(foreign) + [200] * len(own)
+    assert "another web site" in answers[0][1]
+
+
+def test_only_names_of_its_own_are_answered(sparkflows, url):
+    """A browser that was told another site's name has this address (DNS rebinding) holds both for the same site."""
+    own = [re.sub(".*//", "", url), "mlflow1", "MLFLOW1:5000", "mlflow1.", "localhost", "192.0.2.1:443", "[2001:db8::1]:5000"]
+    foreign = ["evil.example.com", "evil.example.com:5000", "mlflow1.evil.example.com", "xmlflow1", "192.0.2.1.evil.example.com", "localhost.evil.example.com"]
+    asked = [(*how, None, {"Host": name, "Origin": "https://" + name}) for name in foreign for how in (SEARCH, ("GET", "/health"))]
+    answers = ask(sparkflows, url, *[(*SEARCH, None, {"Host": name}) for name in own], *asked, user="sparkflows")
+    assert [answer[0] for answer in answers] == [200] * len(own) + [421] * len(asked)
+    assert "mlflow_proxy_names" in answers[-1][1]
+
+
+# Names that a client has not encoded, or that mean something to whoever stores them. MLflow would store "a#b.txt" as "a".
+ODD_NAMES = ["a#b.txt", "a%23b.txt", "a?b.txt", "a%3Fb.txt", "a%253Fb.txt", "a;b.txt", "a%3bb.txt", "a%5cb.txt", "a%00.txt"]
+
+
+def test_odd_names_of_artifacts_are_refused(sparkflows, mlflow, url):
+    folder = "probe-" + uuid.uuid4().hex
+    asked = [("PUT", f"{ARTIFACTS}{folder}/{name}", {}) for name in ODD_NAMES] + [
+        ("GET", f"/get-artifact?path={name}&run_uuid=x") for name in ODD_NAMES if name[1] not in "#?"]
+    for host, where, user in ((sparkflows, url, "sparkflows"), (mlflow, LOOPBACK, None)):
+        found = ask(host, where, *asked[:len(ODD_NAMES)], ("GET", f"{ARTIFACTS.rstrip('/')}?path={folder}"), user=user)
+        assert [answer[0] for answer in found[:-1]] == [400] * len(ODD_NAMES), (where, found)
+        assert "files" not in found[-1][1] or found[-1][1] == "{}"
+    assert {answer[0] for answer in ask(sparkflows, url, *asked[len(ODD_NAMES):], user="sparkflows")} == {400}
 
 
 # ---- the published requests ------------------------------------------------------------------------------------------

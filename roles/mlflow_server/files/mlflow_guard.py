@@ -4,7 +4,7 @@ MLflow reads, lists and deletes what the location of an experiment or the source
 these itself, but its checks have published holes: "#" and "?" that hide "..", "//proc/self/root", "mlflow-artifacts:/..",
 percent signs that are decoded once more when something is deleted. Here a URI is refused unless it is plain and lies
 below a known root - when it comes in, as MLflow itself reads the request, and again when it is used, because it may have
-been in the database before.
+been in the database before. Paths of artifacts are refused unless they are plain, and names that are no names.
 """
 
 import json
@@ -15,7 +15,17 @@ import re
 OWN = r"mlflow-artifacts:/(?!/)"
 # What MLflow's clients resolve. Sources of model versions only.
 REFERENCES = r"(runs|models):/(?!/)"
-CREATING = {"_create_experiment": ("CreateExperiment", "artifact_location"), "_create_model_version": ("CreateModelVersion", "source")}
+# What each of MLflow's functions is given, and by which of its fields it makes a name or a place.
+CREATING = {
+    "_create_experiment": ("CreateExperiment", {"name": "name", "artifact_location": "location"}),
+    "_update_experiment": ("UpdateExperiment", {"new_name": "name"}),
+    "_create_registered_model": ("CreateRegisteredModel", {"name": "name"}),
+    "_rename_registered_model": ("RenameRegisteredModel", {"new_name": "name"}),
+    "_create_model_version": ("CreateModelVersion", {"source": "source"}),
+}
+# Of the column in the database, which SQLite does not keep to.
+LONGEST = {"name": 256, "location": 256, "source": 500}
+LEADS_ELSEWHERE = "it has a character or a '..' that could lead elsewhere"
 
 
 def odd(path):
@@ -26,12 +36,24 @@ def odd(path):
 def refused(uri, roots, references=False):
     """Why a URI is not taken, or nothing."""
     if odd(uri):
-        return "it has a character or a '..' that could lead elsewhere"
+        return LEADS_ELSEWHERE
     if re.match(OWN, uri) or (references and re.match(REFERENCES, uri)):
         return ""
     if any(uri == root.rstrip("/") or uri.startswith(root.rstrip("/") + "/") for root in roots):
         return ""
     return "it does not lie below the artifact store (mlflow_server_artifact_roots)"
+
+
+def no_name(name):
+    """Why a name is not taken, or nothing. The pages decode a percent sign: a second model would seem to be the first."""
+    return "it has a control character or a percent-encoded one" if re.search(r"[\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}", name) else ""
+
+
+def problem(kind, value, roots):
+    """Why what a request has in a field is not taken, or nothing."""
+    if len(value) > LONGEST[kind]:
+        return f"it has {len(value)} characters, and {LONGEST[kind]} is the most"
+    return no_name(value) if kind == "name" else refused(value, roots, references=kind == "source")
 
 
 def roots():
@@ -58,16 +80,28 @@ def post_worker_init(_worker):
     @app.before_request
     def check_request():
         path = (request.view_args or {}).get("artifact_path", "")
-        if odd(path):
-            stop("The path of the artifact", "it has a character or a '..' that could lead elsewhere")
+        # Where a client has not encoded a name, "#" or "?" has cut it.
+        if odd(path) or "#" in request.environ.get("RAW_URI", "") or (path and request.query_string):
+            stop("The path of the artifact", LEADS_ELSEWHERE)
         if request.endpoint in CREATING:
-            kind, field = CREATING[request.endpoint]
-            kind = getattr(service_pb2, kind, None) or getattr(model_registry_pb2, kind)
+            message, fields = CREATING[request.endpoint]
+            message = getattr(service_pb2, message, None) or getattr(model_registry_pb2, message)
             # Read as the handler reads it, so that both see the same.
-            uri = getattr(handlers._get_request_message(kind()), field)
-            if uri:
-                check(field, uri, references=field == "source")
+            given = handlers._get_request_message(message())
+            for field, kind in fields.items():
+                value = getattr(given, field)
+                why = value and problem(kind, value, known)
+                if why:
+                    stop(field, why)
 
+    is_safe = handlers.validate_path_is_safe
+
+    def checked_path(path):
+        if odd(path):
+            stop("The path of the artifact", LEADS_ELSEWHERE)
+        is_safe(path)
+
+    handlers.validate_path_is_safe = checked_path
     get_repository, get_destination = handlers.get_artifact_repository, handlers._get_proxied_run_artifact_destination_path
 
     def checked_repository(artifact_uri):

@@ -48,6 +48,7 @@ def test_file_is_the_same_each_time_and_equal_passwords_do_not_look_equal():
     ({"name": "a:b", "password": "x"}, "'a:b' is no name of a user"),
     ({"name": "", "password": "x"}, "'' is no name of a user"),
     ({"name": "a", "password": ""}, "the password of a is empty"),
+    ({"name": "a", "password": "\u00e4" * 256}, "the password of a has more than the 511 bytes"),
 ])
 def test_user_that_is_none(user, words):
     with pytest.raises(AnsibleFilterError, match=words):
