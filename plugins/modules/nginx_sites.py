@@ -18,6 +18,9 @@ description:
   - It is the age of the files that decides about a reload. What an earlier, interrupted run has written is loaded by
     the next one, and so is a certificate that was exchanged.
   - A service that does not run is started.
+  - Whether anything changes or not, nginx judges all of its configuration, also what others have written. What it refuses
+    would keep it from starting again.
+  - What a run that was cut off by a power failure has left beside the configuration, secrets among it, is removed.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -132,6 +135,8 @@ reason:
   sample: /etc/nginx/conf.d/mlops-hello.conf is newer than what nginx has loaded
 """
 
+import fcntl
+import glob
 import os
 import re
 import shutil
@@ -143,6 +148,8 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible_collections.sparkflows.mlops.plugins.module_utils.places import relabel
 
 PREFIX = "mlops"
+# Folders of runs, beside the configuration.
+WORK = ".nginx-"
 # The kernel counts a process's start in ticks.
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 WORKER = "nginx: worker process"
@@ -177,11 +184,12 @@ class Entry:
         finally:
             self.module.check_mode = check
 
-    def write(self, path):
+    def write(self, path, work):
+        """By way of a file in the folder of this run: what is left after a power failure lies in one place."""
         if not self.present:
             os.unlink(path)
             return
-        handle, temporary = tempfile.mkstemp(prefix=".ansible_", dir=os.path.dirname(path))
+        handle, temporary = tempfile.mkstemp(dir=work)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(self.content)
@@ -328,16 +336,40 @@ class Nginx:
         raise Refused(f"nginx has not loaded the new configuration: {why}")
 
 
+def hold(folder):
+    """Lock a folder until the handle is closed, with the process at the latest."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def left_behind(nginx):
+    """Folders of runs that were cut off. Nobody holds them any more."""
+    found = []
+    for folder in glob.glob(os.path.join(os.path.dirname(nginx.root), WORK + "*")):
+        try:
+            os.close(hold(folder))
+        except BlockingIOError:  # another run is at work
+            continue
+        found.append(folder)
+    return found
+
+
 def replace(nginx, differing):
     """Prove, write, load; the former files come back if nginx does not take the new ones."""
     # Beside the configuration: the former files are kept by a link, and a link does not leave its file system.
-    work = tempfile.mkdtemp(prefix=".nginx-", dir=os.path.dirname(nginx.root))
+    work = tempfile.mkdtemp(prefix=WORK, dir=os.path.dirname(nginx.root))
     former, ages = [], {}
+    held = hold(work)
     try:
         copy = os.path.join(work, "new")
         shutil.copytree(nginx.root, copy, symlinks=True)
         for entry in differing:
-            entry.write(os.path.join(copy, os.path.relpath(entry.path, nginx.root)))
+            entry.write(os.path.join(copy, os.path.relpath(entry.path, nginx.root)), work)
         nginx.check(copy)
         try:
             for number, entry in enumerate(differing):
@@ -347,7 +379,7 @@ def replace(nginx, differing):
                 if kept:
                     os.link(entry.path, kept)
                 former.append((entry.path, kept))
-                entry.write(entry.path)
+                entry.write(entry.path, work)
             nginx.load()
         except BaseException:
             for path, kept in reversed(former):
@@ -361,6 +393,7 @@ def replace(nginx, differing):
             raise
     finally:
         shutil.rmtree(work)
+        os.close(held)
 
 
 def main():
@@ -409,17 +442,25 @@ def main():
         if not module.check_mode:
             module.fail_json(msg="nginx is not installed on this host: run role nginx first")
         module.exit_json(**result)
+    left = left_behind(nginx)
     try:
         if not differing:
+            # Also where nothing is to be done: somebody else's file may keep nginx from starting again.
+            nginx.check()
             result["reason"] = nginx.reason()
             if result["reason"]:
                 result.update(changed=True, diff=[{"prepared": f"reload: {result['reason']}\n"}])
-                nginx.check()
-        if module.check_mode or not result["changed"]:
+        if left:
+            what = "removed, an interrupted run has left it"
+            result.update(changed=True, diff=result["diff"] + [{"prepared": f"{folder}: {what}\n"} for folder in left])
+            result["changed_paths"] += left
+        if module.check_mode:
             module.exit_json(**result)
+        for folder in left:
+            shutil.rmtree(folder)
         if differing:
             replace(nginx, differing)
-        else:
+        elif result["reason"]:
             nginx.load()
     except Refused as exc:
         module.fail_json(msg=f"nginx refuses the configuration, and goes on with the one that it has: {exc}", changed_paths=[])

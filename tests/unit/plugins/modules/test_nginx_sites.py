@@ -43,6 +43,9 @@ class Nginx:
                     log.write("2026/01/01 00:00:00 [emerg] 7#7: bind() to 0.0.0.0:80 failed (98: Address already in use)\n" * 5)
             else:
                 self.active, self.workers = True, {max(self.workers) + 1: time.time() + 1}
+        # The live configuration, with what others have written.
+        if command[0].endswith("nginx") and "nonsense" in "".join(path.read_text() for path in self.root.rglob("*") if path.is_file()):
+            return 1, "", '[emerg] 7#7: unknown directive "nonsense" in sites-enabled/other\n'
         return 0, "", ""
 
 
@@ -86,7 +89,7 @@ def test_new_site_is_checked_then_loaded_and_the_second_run_changes_nothing(run,
     assert (nginx.root / "mlops/users").read_text() == CANARY
     assert (nginx.root / "mlops/users").stat().st_mode & 0o777 == 0o640
     again = run(("a", "listen 80;"), files=[("mlops/users", CANARY)])
-    assert not again["changed"] and again["diff"] == [] and nginx.calls == ["check", "reload"]
+    assert not again["changed"] and again["diff"] == [] and nginx.calls == ["check", "reload", "/usr/sbin/nginx"]
     assert sorted(os.listdir(nginx.root.parent)) == ["error.log", "nginx"]
 
 
@@ -120,6 +123,46 @@ def test_interrupted_run_is_completed(run, nginx):
     os.utime(nginx.root / "mlops", (now, now))
     calls = len(nginx.calls)
     assert run(("a", "listen 80;"))["changed"] and nginx.calls[calls:] == ["/usr/sbin/nginx", "reload"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_broken_file_of_somebody_else_is_named_though_nothing_changes(run, nginx, check):
+    """Else nobody would know until the next reboot, when nginx does not start."""
+    run(("a", "listen 80;"))
+    (nginx.root / "sites-enabled").mkdir()
+    (nginx.root / "sites-enabled/other").write_text("nonsense;")
+    result = run(("a", "listen 80;"), check=check)
+    assert result["failed"] and "sites-enabled/other" in result["msg"] and nginx.calls[-1] == "/usr/sbin/nginx"
+
+
+def test_what_a_power_failure_has_left_is_removed(run, nginx):
+    left = nginx.root.parent / ".nginx-left"
+    (left / "new/mlops").mkdir(parents=True)
+    (left / "new/mlops/mlflow.key").write_text(CANARY)
+    used = nginx.root.parent / ".nginx-used"
+    used.mkdir()
+    handle = nginx_sites.hold(str(used))
+    try:
+        result = run(("a", "listen 80;"), check=True)
+        assert str(left) in result["changed_paths"] and left.exists()
+        assert str(left) in run(("a", "listen 80;"))["changed_paths"]
+        assert not left.exists() and used.exists()
+        assert not run(("a", "listen 80;"))["changed"]
+    finally:
+        os.close(handle)
+    # Also where nothing else is to be done, and then without a reload.
+    calls = len(nginx.calls)
+    assert run(("a", "listen 80;"))["changed_paths"] == [str(used)] and not used.exists()
+    assert nginx.calls[calls:] == ["/usr/sbin/nginx"]
+
+
+def test_secrets_lie_in_the_folder_of_the_run_only(run, nginx, monkeypatch):
+    """A power failure in the middle leaves nothing elsewhere."""
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda _handle: seen.extend(
+        path for path in nginx.root.parent.rglob("*") if path.is_file() and ".nginx-" not in str(path) and CANARY in path.read_text()))
+    run(files=[("mlops/users", CANARY)])
+    assert seen == [] and (nginx.root / "mlops/users").read_text() == CANARY
 
 
 def test_service_that_does_not_run_is_started(run, nginx):
