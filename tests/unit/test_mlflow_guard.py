@@ -65,3 +65,14 @@ def test_locations_have_bounds():
     long = "mlflow-artifacts:/" + "a" * 240
     assert guard.problem("source", long, ROOTS) == "" and "258 characters, and 256 is the most" in guard.problem("location", long, ROOTS)
     assert guard.problem("source", long * 2, ROOTS)
+
+
+@pytest.mark.parametrize(("text", "runs"), [
+    ("flavors:\n  python_function: {loader_module: mlflow.sklearn}\nsignature:\n  inputs: '[{\"name\": \"!!x\", \"type\": \"double\"}]'\n", False),
+    ("", False), ("a: !!js/function 'function () {}'", True), ("a: !<tag:yaml.org,2002:js/function> x", True),
+    ("%TAG ! tag:yaml.org,2002:\n--- {a: !js/regexp x}", True),
+    ("{a: [!!js%2Ffunction x]}", True), ("a: 'open", True), ("\0", True),
+])
+def test_programs_in_a_model_s_description(text, runs):
+    """CVE-2026-33865."""
+    assert guard.programs(text.encode()) == runs

@@ -37,7 +37,7 @@ def send(known, method, path, body, headers):
                                                  context=ssl.create_default_context(cafile=asked["ca"]))
     else:
         connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
-    data = b"" if body is None else filled(json.dumps(body), known).encode()
+    data = b"" if body is None else filled(body if isinstance(body, str) else json.dumps(body), known).encode()
     # As somebody else's client may send it, with no encoding and no Host but the row's own.
     connection._validate_path = lambda path: None
     connection.putrequest(method, filled(path, known), skip_host="Host" in headers)
@@ -56,6 +56,7 @@ def send(known, method, path, body, headers):
         known["EXPERIMENT"] = found["experiment_id"]
     if "run" in found:
         known["RUN"] = found["run"]["info"]["run_id"]
+        known["PLACE"] = found["run"]["info"]["artifact_uri"].partition(":/")[2]
     return [answer.status, text[:300], dict(answer.getheaders())]
 
 
@@ -191,7 +192,8 @@ def test_other_web_sites_cannot_use_a_browser_s_login(sparkflows, url):
 def test_only_names_of_its_own_are_answered(sparkflows, url):
     """A browser that was told another site's name has this address (DNS rebinding) holds both for the same site."""
     own = [re.sub(".*//", "", url), "mlflow1", "MLFLOW1:5000", "mlflow1.", "localhost", "192.0.2.1:443", "[2001:db8::1]:5000"]
-    foreign = ["evil.example.com", "evil.example.com:5000", "mlflow1.evil.example.com", "xmlflow1", "192.0.2.1.evil.example.com", "localhost.evil.example.com"]
+    foreign = ["evil.example.com", "evil.example.com:5000",
+               "mlflow1.evil.example.com", "xmlflow1", "192.0.2.1.evil.example.com", "localhost.evil.example.com"]
     asked = [(*how, None, {"Host": name, "Origin": "https://" + name}) for name in foreign for how in (SEARCH, ("GET", "/health"))]
     answers = ask(sparkflows, url, *[(*SEARCH, None, {"Host": name}) for name in own], *asked, user="sparkflows")
     assert [answer[0] for answer in answers] == [200] * len(own) + [421] * len(asked)
@@ -263,6 +265,49 @@ FOREIGN = ["s3://another-bucket/", "ftp://127.0.0.1/", "sftp://127.0.0.1/etc", "
            "mlflow-artifacts:/x;/y"]
 PASSWD = "root:x:0:0"
 
+FROM_ELSEWHERE = {"Content-Type": "text/plain", "Origin": "https://evil.example.com"}
+MODEL = ("POST", API + "registered-models/create", {"name": "<NAME>"})
+# What is taken or given: name: (requests, status of the last from MLflow 1.30.1 on its own, and here with a login that may write).
+TAKEN = {
+    "CVE-2023-43472 a web site makes an experiment": (
+        [("POST", API + "experiments/create", {"name": "<NAME>", "artifact_location": "s3://evil/x"}, FROM_ELSEWHERE)], 200, 403),
+    "CVE-2023-43472 a web site renames an experiment": (
+        [("POST", API + "experiments/create", {"name": "<NAME>"}),
+         ("POST", API + "experiments/update", {"experiment_id": "<EXPERIMENT>", "new_name": "<NAME>-2"}, FROM_ELSEWHERE)], 200, 403),
+    "CVE-2024-3099 a name that is decoded": ([MODEL, ("POST", API + "registered-models/create", {"name": "%70<NAME>"})], 200, 400),
+    "CVE-2024-3099 a model is renamed": ([MODEL, ("POST", API + "registered-models/rename", {"name": "<NAME>", "new_name": "<NAME>%41"})], 200, 400),
+    "CVE-2024-6838 a long name": ([("POST", API + "experiments/create", {"name": "<NAME>" + "1" * 9000})], 200, 400),
+    "CVE-2024-6838 a long new name": (
+        [("POST", API + "experiments/create", {"name": "<NAME>"}),
+         ("POST", API + "experiments/update", {"experiment_id": "<EXPERIMENT>", "new_name": "<NAME>" + "1" * 9000})], 200, 400),
+    "CVE-2024-6838 a long location": (
+        [("POST", API + "experiments/create", {"name": "<NAME>", "artifact_location": "mlflow-artifacts:/" + "1" * 9000})], 200, 400),
+    "CVE-2024-8859 dbfs: as source": ([MODEL, ("POST", API + "model-versions/create", {"name": "<NAME>", "source": "dbfs:/../etc"})], 200, 400),
+    "CVE-2025-11201 .. in a source models:": (
+        [MODEL, ("POST", API + "model-versions/create", {"name": "<NAME>", "source": "models:/../../etc"})], 200, 400),
+    "CVE-2025-11201 .. percent-encoded in a source": (
+        [MODEL, ("POST", API + "model-versions/create", {"name": "<NAME>", "source": "mlflow-artifacts:/..%2f..%2fetc"})], 200, 400),
+    "CVE-2025-14279 DNS rebinding": (
+        [(*SEARCH, None, {"Host": "evil.example.com:5000", "Origin": "https://evil.example.com:5000", "Sec-Fetch-Site": "same-origin"})], 200, 421),
+    "CVE-2026-2033 .. encoded twice in an upload": ([("PUT", ARTIFACTS + "%252e%252e/%252e%252e/x", {})], 200, 400),
+    "CVE-2026-2614 file: as source of a prompt": (
+        [MODEL, ("POST", API + "model-versions/create", {
+            "name": "<NAME>", "source": "file:///etc", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]})], 400, 400),
+    "CVE-2026-33865 a program in MLmodel": (
+        [("POST", API + "runs/create", {"experiment_id": "0"}),
+         ("PUT", ARTIFACTS + "<PLACE>/m/MLmodel", "flavors: !!js/function 'function () {}'"),
+         ("GET", "/get-artifact?path=m/MLmodel&run_uuid=<RUN>")], 200, 400),
+}
+# Later parts of MLflow that have holes of their own, which 1.30.1 does not have.
+LATER = {
+    "CVE-2023-6014, CVE-2025-1473 users": ("POST", "/api/2.0/mlflow/users/create", {}),
+    "CVE-2025-0453 GraphQL": ("POST", "/graphql", {}),
+    "CVE-2025-52967 gateway": ("GET", "/ajax-api/2.0/mlflow/gateway-proxy?gateway_path=x"),
+    "CVE-2026-2652 jobs": ("POST", "/ajax-api/3.0/jobs/", {}),
+    "CVE-2026-8147 traces": ("GET", "/api/2.0/mlflow/traces?experiment_ids=0"),
+    "CVE-2026-64849 webhooks": ("POST", "/api/2.0/mlflow/webhooks/1/test", {}),
+}
+
 
 @pytest.fixture(name="control", scope="module")
 def fixture_control(mlflow):
@@ -312,6 +357,27 @@ def test_foreign_location_is_not_stored(sparkflows, url):
              ("POST", API + "model-versions/create", {"name": "<NAME>", "source": location})] for location in FOREIGN]
     answers = ask_rows(sparkflows, url, rows, user="sparkflows")
     assert {location: [answer[0] for answer in row] for location, row in zip(FOREIGN, answers)} == dict.fromkeys(FOREIGN, [400, 400, 200, 400])
+
+
+def test_published_request_is_not_taken(sparkflows, mlflow, url, control):
+    rows = [requests for requests, _alone, _here in TAKEN.values()]
+    alone = dict(zip(TAKEN, ask_rows(mlflow, control, rows)))
+    assert {name: answers[-1][0] for name, answers in alone.items()} == {name: status for name, (_requests, status, _here) in TAKEN.items()}
+    here = dict(zip(TAKEN, ask_rows(sparkflows, url, rows, user="sparkflows")))
+    assert {name: answers[-1][0] for name, answers in here.items()} == {name: status for name, (_requests, _alone, status) in TAKEN.items()}
+
+
+def test_parts_with_later_holes_are_not_there(mlflow, control):
+    assert {answer[0] for answer in ask(mlflow, control, *LATER.values())} == {404}
+
+
+def test_who_may_read_deletes_no_artifacts(sparkflows, mlflow, url, control):
+    """CVE-2024-4263, and CVE-2025-11200: MLflow on its own asks nobody who he is."""
+    folder = "probe-" + uuid.uuid4().hex
+    put, delete = ("PUT", f"{ARTIFACTS}{folder}/x.txt", {}), ("DELETE", ARTIFACTS + folder)
+    assert [answer[0] for answer in ask(mlflow, control, put, delete)] == [200, 200]
+    assert ask(sparkflows, url, put, user="sparkflows")[0][0] == 200
+    assert [ask(sparkflows, url, delete, user=user)[0][0] for user in (None, "reader", "sparkflows")] == [401, 403, 200]
 
 
 def test_delete_that_is_decoded_twice(mlflow, sparkflows, url, control):

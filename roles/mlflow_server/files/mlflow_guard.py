@@ -11,6 +11,8 @@ import json
 import os
 import re
 
+import yaml
+
 # What MLflow makes itself. Without a host: clients would send their login there.
 OWN = r"mlflow-artifacts:/(?!/)"
 # What MLflow's clients resolve. Sources of model versions only.
@@ -54,6 +56,14 @@ def problem(kind, value, roots):
     if len(value) > LONGEST[kind]:
         return f"it has {len(value)} characters, and {LONGEST[kind]} is the most"
     return no_name(value) if kind == "name" else refused(value, roots, references=kind == "source")
+
+
+def programs(text):
+    """Whether a file in YAML has what the pages would make a program of. What MLflow writes has no tags."""
+    try:
+        return any(isinstance(token, (yaml.TagToken, yaml.DirectiveToken)) for token in yaml.scan(text))
+    except yaml.YAMLError:
+        return True
 
 
 def roots():
@@ -101,7 +111,16 @@ def post_worker_init(_worker):
             stop("The path of the artifact", LEADS_ELSEWHERE)
         is_safe(path)
 
-    handlers.validate_path_is_safe = checked_path
+    send_file = handlers.send_file
+
+    def checked_file(filename, **options):
+        if os.path.basename(filename) == "MLmodel":
+            with open(filename, "rb") as file:
+                if programs(file.read()):
+                    stop("The file MLmodel", "it is no plain YAML, and the pages would run what is in it")
+        return send_file(filename, **options)
+
+    handlers.validate_path_is_safe, handlers.send_file = checked_path, checked_file
     get_repository, get_destination = handlers.get_artifact_repository, handlers._get_proxied_run_artifact_destination_path
 
     def checked_repository(artifact_uri):
