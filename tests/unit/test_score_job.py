@@ -247,3 +247,21 @@ def test_the_program_says_what_is_wrong_as_json(job, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["score_job.py", "model"])
     job.main()
     assert "problem" in json.loads(capsys.readouterr().out)
+
+
+def test_what_mlflow_opens_to_everybody_lies_where_nobody_else_gets_to(job, tmp_path, monkeypatch):
+    """CVE-2024-27134: get_or_create_tmp_dir of MLflow 1.30.1 makes a folder with mkdtemp, and gives it the mode 0777."""
+    monkeypatch.setattr(job.tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(job.sys, "stdin", io.StringIO("{}"))
+    made = []
+
+    def answers(_order):
+        made.append(Path(job.tempfile.mkdtemp()))
+        made[0].chmod(0o777)
+        return []
+
+    monkeypatch.setattr(job, "answers", answers)
+    job.main()
+    inside = made[0].relative_to(tmp_path).parts
+    assert len(inside) == 2 and (tmp_path / inside[0]).stat().st_mode & 0o077 == 0

@@ -11,6 +11,7 @@ A file is cut into blocks of whole rows. The executors parse and check a block a
 come back, and are written beside the rows that the driver has read. So the workers of a cluster need neither the input files nor the
 output directory, no row can change its place, and memory holds a few blocks and not a file.
 """
+import atexit
 import csv
 import getpass
 import glob
@@ -671,7 +672,14 @@ def answers(order):
         yield {"problem": explain(exc)}
 
 
+def private_folder():
+    """MLflow lets everybody write into the folders that it makes for a model (CVE-2024-27134). They come to lie where nobody else gets to."""
+    tempfile.tempdir = tempfile.mkdtemp(prefix="mlflow-scoring-")
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
+
+
 def main():
+    private_folder()
     for answer in answers(json.load(sys.stdin)):
         print("\n" + json.dumps(answer), flush=True)
 
