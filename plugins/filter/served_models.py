@@ -18,6 +18,8 @@ DEFAULTS = {
     "memory_max": "infinity",
     "state": "present",
 }
+# systemd takes names of 255 characters: mlflow-model@<name>@2.service.
+LONGEST = 232
 STAGES = {stage.lower(): stage for stage in ("None", "Staging", "Production", "Archived")}
 
 
@@ -49,6 +51,8 @@ def problems_of(model, first, last):
         return
     if bool(model["version"]) == bool(model["stage"]):
         yield "set either version or stage."
+    if len(model["instance"]) > LONGEST:
+        yield f"name has {len(model['name'])} characters, and {LONGEST} is the most that the name of a unit has place for."
     if model["version"] and number(model["version"]) < 1:
         yield f"version is '{model['version']}', set it to the number of a registered version."
     if model["stage"] and model["stage"] not in STAGES.values():

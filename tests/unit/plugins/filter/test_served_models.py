@@ -63,6 +63,7 @@ def test_a_good_declaration_has_no_problem():
         ({"port": None}, "port must be"),
         ({"workers": 0}, "workers must be"),
         ({"timeout": "soon"}, "timeout must be"),
+        ({"name": "x" * 233}, "name has 233 characters, and 232 is the most"),
         ({"memory_max": "lots"}, "memory_max is 'lots'"),
         ({"sample": "a,b"}, "sample must be rows"),
         ({"sample": []}, "sample must be rows"),
