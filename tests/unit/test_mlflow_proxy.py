@@ -13,7 +13,8 @@ from playbook_run import PROJECT, preflights
 WRITERS = [f"writer-{'x' * 90}-{number}" for number in range(150)]
 CASES = {
     "many": {
-        "mlflow_proxy_users": [{"name": name, "password": "x"} for name in ["sparkflows", *WRITERS]] + [{"name": "Sparkflows", "password": "x", "access": "read"}],
+        "mlflow_proxy_users": [
+            *({"name": name, "password": "x"} for name in ["sparkflows", *WRITERS]), {"name": "Sparkflows", "password": "x", "access": "read"}],
         "mlflow_proxy_names": [f"{'long-label.' * 15}{number}.example.com" for number in range(50)],
         "mlflow_proxy_certificate_names": ["*.example.com", "2001:db8::1"],
     },
@@ -39,7 +40,7 @@ def fixture_sites(tmp_path_factory):
 
 
 def test_lists_have_no_bounds(sites):
-    """nginx keeps the plain entries of a map in a table of a limited size, with limited places. Expressions are none of those. A word has 4096 bytes at most."""
+    """nginx keeps the plain entries of a map in a table with bounds. Expressions are none of those. A word has 4096 bytes at most."""
     site = sites["many"]
     entries = re.findall(r'^    "(.*)" \S+;$', "\n".join(re.findall(r"^map .*?^}", site, re.M | re.S)), re.M)
     assert len(entries) > 200
