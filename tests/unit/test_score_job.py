@@ -1,27 +1,34 @@
 """What the scoring job checks before and beside Spark: columns, values, encodings, and that a file is cut into whole rows."""
 
+import csv
 import importlib.util
 import io
 import json
 import math
 import random
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 PROGRAM = Path(__file__).resolve().parents[2] / "roles/batch_scoring/files/score_job.py"
+SHARED = PROGRAM.parents[3] / "plugins/module_utils"
 COLUMNS = [("a", "double"), ("n", "long"), ("t", "string")]
 HEADER = ["a", "n", "t"]
 
 
 @pytest.fixture(name="job", scope="module")
 def fixture_job():
-    spec = importlib.util.spec_from_file_location("score_job", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    # As the role puts them beside each other.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SHARED))
+        spec = importlib.util.spec_from_file_location("score_job", PROGRAM)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+    sys.modules.pop("csv_files", None)
 
 
 def blocks(job, content, size=16):
@@ -43,8 +50,13 @@ def test_the_order_of_columns_is_free(job):
         (["a", "t"], False, "column n is missing"),
         (["t"], True, "column a, n is missing"),
         (["a", "n", "t", "x"], False, "does not know the column x (set score_offline_extra_columns"),
-        (["a", "n", "t", "t"], True, "column t is there more than once"),
-        (["a", "n", "t", "prediction"], True, "prediction is where the prediction would go"),
+        (["a", "n", "t", "t"], True, "column t is in the header more than once"),
+        (["a", "n", "t", "prediction"], True, "a column prediction already, which is the one that scoring adds: rename it"),
+        # What it advised, keep, it then refused.
+        (["a", "n", "t", "prediction"], False, "a column prediction already, which is the one that scoring adds: rename it"),
+        (["", "a", "n", "t"], False, "does not know the column 1 (without a name) (set"),
+        (["1.5", "2", "x"], True, "column a, n, t is missing."),
+        (["1.5", "2"], True, "first line has numbers only"),
         (["a", "x"], False, "column n, t is missing; the model does not know the column x"),
     ],
 )
@@ -56,6 +68,17 @@ def test_wrong_columns(job, header, keep, words):
 
 def test_an_extra_column_can_be_kept(job):
     job.check_columns(["a", "n", "t", "x"], COLUMNS, keep_extra=True)
+    job.check_columns(["", "a", "n", "t", ""], COLUMNS, keep_extra=True)
+
+
+def test_many_columns_in_bounded_time(job):
+    names = [f"c{number}" for number in range(100000)]
+    columns = [(name, "double") for name in names]
+    began = time.process_time()
+    job.check_columns(names, columns, keep_extra=False)
+    job.check_values([b",".join([b"1.5"] * len(names))], 2, names, columns)
+    # 0.4 s here; what grows with the square of the columns takes minutes.
+    assert time.process_time() - began < 10
 
 
 def test_signature(job):
@@ -66,12 +89,54 @@ def test_signature(job):
         job.check_types([("d", "datetime")])
 
 
-def test_header(job):
-    assert job.read_header(b'\xef\xbb\xbfa,"b, c"\r\n') == ["a", "b, c"]
-    with pytest.raises(job.BadInput, match="is empty"):
-        job.read_header(b"")
-    with pytest.raises(job.BadInput, match="Line 1 is not UTF-8"):
-        job.read_header(b"caf\xe9,b\n")
+@pytest.mark.parametrize(
+    "content, names, after",
+    [
+        (b'\xef\xbb\xbfa,"b, c"\r\n1', ["a", "b, c"], 2),
+        (b'\n\r\na,"two\nlines"\n1', ["a", "two\nlines"], 5),
+        (b"," + b"x" * 200000 + b"\n1", ["", "x" * 200000], 2),
+    ],
+)
+def test_header(job, content, names, after):
+    source = io.BytesIO(content)
+    assert job.read_header(source)[1:] == (names, after) and source.read() == b"1"
+
+
+@pytest.mark.parametrize("content, why", [(b"", "is empty"), (b"\n\n", "is empty"), (b"caf\xe9,b\n", "Line 1 is not UTF-8")])
+def test_no_header(job, content, why):
+    with pytest.raises(job.BadInput, match=why):
+        job.read_header(io.BytesIO(content))
+
+
+def test_plan_and_job_read_the_same(job, tmp_path):
+    """Whatever the plan takes, the job sees the same rows in what it is handed."""
+    from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
+
+    chance = random.Random(11)
+    values = ["1", "", "5\" pipe", '"a\nb"', '"say ""x"""', "é", '","', " 2 ", '""', "x" * 200, '"cr\rlf"']
+    ends = ["\n", "\r\n", "\r"]
+    given, handed = tmp_path / "given.csv", tmp_path / "handed.csv"
+    dialect, seen = scored_files.Dialect(), set()
+    for _round in range(300):
+        made = [",".join(chance.choices(values, k=2)) for _row in range(chance.randrange(1, 6))]
+        given.write_bytes(("a,b\n" + "".join(row + chance.choice(ends) for row in made)).encode())
+        count, plain = scored_files.look_at_csv(str(given), dialect)
+        seen.add(plain)
+        if plain:
+            handed.write_bytes(given.read_bytes())
+        else:
+            scored_files.write_plain(str(given), str(handed), dialect)
+        source = io.BytesIO(handed.read_bytes())
+        _first, header, line = job.read_header(source)
+        found = [row for _line, data in job.read_blocks(source, 16, line) for row in job.split_rows(data) if row]
+        job.check_widths(found, line, len(header))
+        assert [next(csv.reader(io.StringIO(row.decode(), newline=""))) for row in found] == [row[1] for row in dialect.rows(str(given))][1:]
+        assert len(found) == count == len(made)
+    assert seen == {True, False}
+
+
+def test_long_values(job):
+    job.check_widths([b'1,"' + b"x" * 200000 + b'",3'], 2, 3)
 
 
 # ---- rows
@@ -132,8 +197,9 @@ def test_rows_of_another_width(job, row, words):
 # ---- values
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("double", "1e-5"), ("double", " -.5 "), ("double", ""), ("double", "NaN"), ("double", "-inf"), ("long", "-9223372036854775808"),
-     ("integer", "7"), ("boolean", "True"), ("string", ""), ("string", "anything")],
+    [("double", "1e-5"), ("double", " -.5 "), ("double", ""), ("double", "  "),
+     ("double", "1.7976931348623157e308"), ("float", "3.4e38"), ("double", "NaN"), ("double", "-inf"), ("long", "-9223372036854775808"),
+     ("integer", " 7 "), ("boolean", "True"), ("boolean", " false "), ("double", "Infinity"), ("string", ""), ("string", "anything")],
 )
 def test_good_values(job, kind, text):
     assert job.check_value(text, kind) is None
@@ -143,7 +209,9 @@ def test_good_values(job, kind, text):
     ("kind", "text", "words"),
     [("double", "abc", "'abc', but the model wants double"), ("double", "1,5", "'1,5'"), ("double", "1_000", "'1_000'"), ("double", "0x1F", "'0x1F'"),
      ("double", "١", "wants double"), ("long", "", "is empty"), ("long", "1.5", "'1.5'"), ("long", "9223372036854775808", "too large for long"),
-     ("integer", "2147483648", "too large for integer"), ("boolean", "yes", "'yes'")],
+     ("integer", "2147483648", "too large for integer"), ("boolean", "yes", "'yes'"),
+     ("long", " ", "is empty, but the model wants long"), ("double", "1e400", "is 1e400, which is too large for double"),
+     ("double", " -1E309", "too large for double"), ("float", "1e39", "too large for float")],
 )
 def test_bad_values(job, kind, text, words):
     assert words in job.check_value(text, kind)
@@ -154,7 +222,30 @@ def test_a_bad_value_is_named_by_line_and_column(job):
         job.check_values([b'1,2,"x\ny"', b"1,2,x", b"1,2.5,x"], 2, HEADER, COLUMNS)
 
 
+@pytest.mark.parametrize("number, line", [(0, 2), (1, 4), (2, 6)])
+def test_the_line_of_a_row(job, number, line):
+    assert job.line_of_row([b"1,2", b"", b'3,"x\ny"', b"5,6"], 2, number) == line
+
+
 # ---- answers
+@pytest.mark.parametrize(
+    "value, kind, expected",
+    [(1, "double", 1.0), (True, "double", 1.0), (2.0, "long", 2), (1, "boolean", True), ("yes", "string", "yes"), (0.5, "string", "0.5")],
+)
+def test_the_type_that_was_asked_for(job, value, kind, expected):
+    found = job.convert(value, kind)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "value, kind",
+    [("yes", "double"), ("1", "long"), (1.5, "long"), (float("nan"), "long"), (float("inf"), "long"), ("yes", "boolean")],
+)
+def test_a_type_that_does_not_fit_names_the_setting(job, value, kind):
+    with pytest.raises(job.BadInput, match="set batch_scoring_result_type, to string for labels"):
+        job.convert(value, kind)
+
+
 @pytest.mark.parametrize("number", [0.1, 1 / 3, 1e300, 5e-324, -0.0, 0.9869791666666666])
 def test_a_float_comes_back_as_it_was(job, number):
     assert math.copysign(1, float(job.as_text(number))) == math.copysign(1, number) and float(job.as_text(number)) == number
@@ -170,6 +261,8 @@ def test_a_worker_s_message_is_found_in_java_s(job):
     report = "An error occurred\n\tat org.apache...\nBadInput: Line 3: a is 'x', but the model wants double.\n\n\tat java.lang"
     assert job.explain(RuntimeError(report)) == "Line 3: a is 'x', but the model wants double."
     assert "Encountered null" in job.explain(RuntimeError("o1.fit\n\tat x\nCaused by: org.apache.spark.SparkException: Encountered null\n\tat y"))
+    named = "x\n  File y\ncsv_files.BadInput: Line 5: bmi is empty, and that may be why. The model failed: ValueError: NaN\n"
+    assert job.explain(RuntimeError(named)).startswith("Line 5: bmi is empty")
     python = "An error\nCaused by: a.PythonException: Traceback (most)\n  File x\nh2o.StartupError: no jar\n\n\tat y"
     assert job.explain(RuntimeError(python)) == "h2o.StartupError: no jar"
     assert job.explain(PermissionError(13, "Permission denied", "/tmp/in0/a.csv")).endswith("may not read or write a.csv.")

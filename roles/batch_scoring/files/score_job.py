@@ -10,6 +10,9 @@ $SPARK_CONF_DIR/spark-defaults.conf, MLflow's from the environment. Runs on Pyth
 A file is cut into blocks of whole rows. The executors parse and check a block and apply the model to it; only row numbers and predictions
 come back, and are written beside the rows that the driver has read. So the workers of a cluster need neither the input files nor the
 output directory, no row can change its place, and memory holds a few blocks and not a file.
+
+CSV comes as the plan (module scored_files) hands it over: in UTF-8, with commas, and with quotation marks as any reader takes them. The rules
+for it are in csv_files.py, the collection's plugins/module_utils/csv_files.py, which the role puts beside this file.
 """
 import atexit
 import csv
@@ -28,21 +31,24 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
+from types import SimpleNamespace
 from urllib.parse import quote
 
-PREDICTION = "prediction"
+import csv_files
+from csv_files import INTEGER, NUMBER, PREDICTION, BadInput
+
 ROW = "__row"
 # One block is the work of one task; a small file is cut finer, so that every core has some of it.
 BLOCK_BYTES = 4 << 20
 SMALLEST_BLOCK_BYTES = 64 << 10
 # A row that is longer is none: a quotation mark is not closed.
 LONGEST_ROW_BYTES = 64 << 20
+# pandas' time for a column of a type of its own grows with their number.
+FEW_COLUMNS = 500
 STAGES = ("None", "Staging", "Production", "Archived")
 
 # Type in the model's signature: (Spark's, pandas', what its text has to look like).
-NUMBER = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)\s*", re.IGNORECASE | re.ASCII)
-INTEGER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
-TRUTH = re.compile(r"true|false", re.IGNORECASE)
+TRUTH = re.compile(r"\s*(true|false)\s*", re.IGNORECASE | re.ASCII)
 TYPES = {
     "double": ("double", "float64", NUMBER),
     "float": ("float", "float32", NUMBER),
@@ -52,10 +58,11 @@ TYPES = {
     "string": ("string", "str", None),
 }
 RANGES = {"long": 1 << 63, "integer": 1 << 31}
-
-
-class BadInput(Exception):
-    """What is wrong with a file, a model or an order, in words for who gave it."""
+# What is more than this becomes infinite.
+LARGEST = {"double": sys.float_info.max, "float": 3.4028235677973362e38}
+# Names of the column that is meant, where a model returns a table: Spark's and H2O's.
+PREDICTIONS = (PREDICTION, "predict")
+RESULT_TYPES = {"double": "double", "float": "double", "long": "long", "integer": "long", "boolean": "boolean", "string": "string"}
 
 
 # -- checks that need neither Spark nor pandas -------------------------------------------------------------------------
@@ -78,33 +85,38 @@ def check_types(columns):
 
 def check_columns(header, columns, keep_extra):
     """Whether a file with this header can be given to a model that wants these columns."""
-    wanted = [name for name, _type in columns]
+    csv_files.check_header(header)
+    wanted, there = {name for name, _type in columns}, set(header)
     problems = []
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        problems.append("the column %s is there more than once" % ", ".join(twice))
-    missing = [name for name in wanted if name not in header]
+    missing = [name for name, _type in columns if name not in there]
     if missing:
-        problems.append("the column %s is missing" % ", ".join(missing))
-    extra = [name for name in header if name not in wanted]
+        problems.append("the column %s is missing" % ", ".join(missing[:20]))
+        if all(NUMBER.fullmatch(name) for name in header):
+            problems.append("the first line has numbers only: does it name the columns?")
+    extra = [name or "%d (without a name)" % (place + 1) for place, name in enumerate(header) if name not in wanted]
     if extra and not keep_extra:
-        problems.append("the model does not know the column %s (set score_offline_extra_columns to keep to pass it by)" % ", ".join(extra))
-    elif PREDICTION in extra:
-        problems.append("the column %s is where the prediction would go: rename it" % PREDICTION)
+        problems.append("the model does not know the column %s (set score_offline_extra_columns to keep to pass it by)" % ", ".join(extra[:20]))
     if problems:
         text = "; ".join(problems)
         raise BadInput(text[0].upper() + text[1:] + ".")
 
 
-def read_header(line):
+def read_header(source):
+    """What the first row is, as bytes and as names, and the number of the line after it."""
+    line, data = 1, b""
+    for more in iter(source.readline, b""):
+        data, line = data + more, line + 1
+        if not data.strip(b"\r\n"):
+            data = b""
+        elif data.count(b'"') % 2 == 0:
+            break
     try:
-        text = line.decode("utf-8-sig")
+        header = next(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")), [])
     except UnicodeDecodeError as exc:
         raise BadInput("Line 1 is not UTF-8. Save the file as UTF-8.") from exc
-    header = next(csv.reader([text]), [])
     if not header:
         raise BadInput("The file is empty: its first line has to name the columns.")
-    return header
+    return data, header, line
 
 
 def end_of_last_row(data):
@@ -134,9 +146,9 @@ def split_rows(data):
     return rows
 
 
-def read_blocks(stream, size=BLOCK_BYTES):
+def read_blocks(stream, size=BLOCK_BYTES, line=2):
     """Cut what follows the header into blocks of whole rows: (number of the first line, bytes)."""
-    line, data, final = 2, b"", False
+    data, final = b"", False
     while not final:
         more = stream.read(size)
         data, final = data + more, not more
@@ -171,21 +183,23 @@ def check_widths(rows, first_line, expected):
 def check_value(text, kind):
     """What is wrong with a value, None if nothing is."""
     pattern = TYPES[kind][2]
-    if pattern is None or (not text and kind in ("double", "float")):
-        # A number that is left out is not a number to the model.
+    if pattern is None or (not text.strip() and kind in ("double", "float")):
+        # What is left out is missing to the model.
         return None
-    if not text:
+    if not text.strip():
         return "is empty, but the model wants %s" % kind
     if not pattern.fullmatch(text):
         return "is %r, but the model wants %s" % (text[:80], kind)
     if kind in RANGES and not -RANGES[kind] <= int(text) < RANGES[kind]:
+        return "is %s, which is too large for %s" % (text.strip()[:80], kind)
+    if kind in LARGEST and "n" not in text.lower() and abs(float(text)) > LARGEST[kind]:
         return "is %s, which is too large for %s" % (text.strip()[:80], kind)
     return None
 
 
 def check_values(rows, first_line, header, columns):
     """Name the first value that does not fit its column."""
-    places = [(header.index(name), name, kind) for name, kind in columns]
+    places = [(place, name, kind) for place, name, kind in places_of(header, columns) if TYPES[kind][2]]
     line = first_line
     for row in rows:
         values = next(csv.reader(io.StringIO(row.decode(), newline="")), [])
@@ -194,6 +208,38 @@ def check_values(rows, first_line, header, columns):
             if problem:
                 raise BadInput("Line %d: %s %s." % (line, name, problem))
         line += 1 + row.count(b"\n")
+
+
+def places_of(header, columns):
+    known = {name: place for place, name in enumerate(header)}
+    return [(known[name], name, kind) for name, kind in columns]
+
+
+def line_of_row(rows, first_line, number):
+    """The line in which one of the rows that are not empty begins."""
+    line = first_line
+    for row in rows:
+        if row and not number:
+            break
+        number -= bool(row)
+        line += 1 + row.count(b"\n")
+    return line
+
+
+def convert(value, kind):
+    """A prediction as the type that was asked for, or BadInput."""
+    try:
+        if kind == "double" and not isinstance(value, str):
+            return float(value)
+        if kind == "long" and not isinstance(value, str) and int(value) == value:
+            return int(value)
+        if kind == "boolean" and value in (0, 1):
+            return bool(value)
+        if kind == "string":
+            return str(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise BadInput("The model predicts %r, which is no %s: set batch_scoring_result_type, to string for labels." % (value, kind))
 
 
 def as_text(value):
@@ -220,26 +266,58 @@ def checksum(directory):
 
 
 def parse_csv(data, first_line, header, columns):
-    """A block as a pandas frame with the model's columns."""
-    import pandas
-
+    """A block as a pandas frame with the model's columns. What is left out is missing, for text, too: so pandas and Spark read it in training."""
     rows = split_rows(data)
     check_widths(rows, first_line, len(header))
-    kinds = dict(columns)
-    try:
-        frame = pandas.read_csv(
-            io.BytesIO(data), header=None, names=header, usecols=list(kinds), index_col=False,
-            dtype={name: TYPES[kind][1] for name, kind in columns}, float_precision="round_trip", keep_default_na=False,
-            na_values={name: [""] for name, kind in columns if kind in ("double", "float")})
-        for name, kind in columns:
-            if kind == "integer" and not frame[name].between(-RANGES[kind], RANGES[kind] - 1).all():
-                raise ValueError("%s is too large" % name)
-    except (ValueError, OverflowError) as exc:
+    places = places_of(header, columns)
+    frame = read_fast(rows, places, len(header)) if len(header) <= FEW_COLUMNS else None
+    if frame is None:
         check_values(rows, first_line, header, columns)
-        raise BadInput("Lines %d and following cannot be read: %s" % (first_line, exc)) from exc
+        frame = read_slowly(rows, places)
     if len(frame) != len(rows) - rows.count(b""):
         raise BadInput("Lines %d and following cannot be read: %d lines became %d rows." % (first_line, len(rows), len(frame)))
+    frame = frame[[place for place, _name, _kind in places]]
+    frame.columns = [name for _place, name, _kind in places]
     return frame
+
+
+def read_fast(rows, places, width):
+    """None where pandas does not take a value, or does not hold it."""
+    import numpy
+    import pandas
+
+    try:
+        frame = pandas.read_csv(
+            io.BytesIO(b"\n".join(filter(None, rows))), header=None, names=range(width), usecols=sorted(place for place, _name, _kind in places),
+            index_col=False, skip_blank_lines=False, dtype={place: TYPES[kind][1] for place, _name, kind in places}, float_precision="round_trip",
+            keep_default_na=False, na_values={place: [""] for place, _name, kind in places if kind in ("double", "float", "string")})
+    except (ValueError, OverflowError):
+        return None
+    for place, _name, kind in places:
+        values = frame[place].values
+        # What is too large for a type has become infinite, or would become another number.
+        if (kind in LARGEST and numpy.isinf(values).any()) or (kind == "integer" and (abs(values) >= RANGES[kind]).any()):
+            return None
+    narrow = {place: "int32" for place, _name, kind in places if kind == "integer"}
+    return frame.astype(narrow) if narrow else frame
+
+
+def read_slowly(rows, places):
+    """What check_values has passed: with blanks around numbers, or of very many columns, for each of which pandas takes its time."""
+    import numpy
+    import pandas
+
+    texts = [next(csv.reader(io.StringIO(row.decode(), newline=""))) for row in rows if row]
+    readers = dict.fromkeys(("long", "integer"), int)
+    readers.update(dict.fromkeys(("double", "float"), lambda text: float(text) if text.strip() else numpy.nan))
+    readers.update(boolean=lambda text: text.strip().lower() == "true", string=lambda text: text or numpy.nan)
+    parts = []
+    for kind, read in readers.items():
+        found = [place for place, _name, of in places if of == kind]
+        if found:
+            dtype = {"string": "object", "integer": "int32"}.get(kind, TYPES[kind][1])
+            parts.append(pandas.DataFrame(numpy.array([[read(row[place]) for place in found] for row in texts], dtype=dtype), columns=found))
+    return pandas.concat(parts, axis=1)
 
 
 def parse_parquet(data, columns):
@@ -248,17 +326,100 @@ def parse_parquet(data, columns):
     return pyarrow.ipc.open_stream(data).read_all().to_pandas(date_as_object=False)[[name for name, _kind in columns]]
 
 
+def parse_block(block, header, columns):
+    """header is None for Parquet, whose columns have their types."""
+    return parse_csv(block.data, block.line, header, columns) if header else parse_parquet(block.data, columns)
+
+
 def parser(header, columns):
-    """What the executors do with blocks. header is None for Parquet, whose columns have their types."""
+    """What the executors do with blocks where Spark applies the model."""
     def parse(frames):
         import numpy
 
         for frame in frames:
             for block in frame.itertuples(index=False):
-                rows = parse_csv(block.data, block.line, header, columns) if header else parse_parquet(block.data, columns)
+                rows = parse_block(block, header, columns)
                 rows.insert(0, ROW, numpy.arange(block.row, block.row + len(rows)))
                 yield rows
     return parse
+
+
+def empty_cell(frame, block, header):
+    """Where the first value is that is missing, or an empty text."""
+    import numpy
+
+    places = numpy.argwhere(frame.isna().values)
+    if not len(places):
+        return ""
+    row, column = places[0]
+    where = "line %d" % line_of_row(split_rows(block.data), block.line, row) if header else "row %d" % (block.row + row + 1)
+    return "%s: %s is empty" % (where, frame.columns[column])
+
+
+def single(result, wanted):
+    """Of what a model returned: the name of the column that is the prediction, and its values."""
+    import numpy
+    import pandas
+
+    if isinstance(result, pandas.Series):
+        return "", result.values
+    if isinstance(result, dict):
+        result = pandas.DataFrame(result)
+    elif not isinstance(result, pandas.DataFrame):
+        result = numpy.asarray(result)
+        if result.ndim < 2:
+            return "", result.reshape(-1)
+        result = pandas.DataFrame(result.reshape(len(result), -1))
+    names = [str(name) for name in result.columns]
+    chosen = [name for name in ([wanted] if wanted else PREDICTIONS if len(names) > 1 else names) if name in names]
+    if not chosen:
+        raise BadInput("The model returns a table with the columns %s: set batch_scoring_prediction_column to the one that is the prediction."
+                       % ", ".join(names[:20]))
+    return chosen[0], result.iloc[:, names.index(chosen[0])].values
+
+
+def python_model(path, archive):
+    """Loaded once in each process."""
+    import mlflow.pyfunc
+    from mlflow.pyfunc.spark_model_cache import SparkModelCache
+
+    if archive:
+        return SparkModelCache.get_or_load(archive)[0]
+    if path not in SparkModelCache._models:
+        SparkModelCache._models[path] = mlflow.pyfunc.load_model(path), path
+    return SparkModelCache._models[path][0]
+
+
+def predictor(model, header, columns):
+    """What the executors do with blocks where Python applies the model: row numbers, and predictions as JSON."""
+    def predict(frames):
+        import numpy
+        import pandas
+
+        loaded = python_model(model["path"], model["archive"])
+        for frame in frames:
+            for block in frame.itertuples(index=False):
+                given = parse_block(block, header, columns)
+                empty = empty_cell(given, block, header)
+                try:
+                    result = loaded.predict(given.copy())
+                except Exception as exc:  # whatever a model throws
+                    failed = "The model failed: %s: %s" % (type(exc).__name__, str(exc).strip().split("\n", 1)[0])
+                    raise BadInput(("%s, and that may be why. %s" % (empty[0].upper() + empty[1:], failed)) if empty else failed) from exc
+                name, values = single(result, model["prediction_column"])
+                kinds = model["result_types"]
+                kind = model["result_type"] or RESULT_TYPES.get(kinds.get(name) or (list(kinds.values())[0] if len(kinds) == 1 else ""), "")
+                answers = []
+                for number, value in enumerate(values.tolist()):
+                    value = value.item() if hasattr(value, "item") else value
+                    if value is None or value is pandas.NaT:
+                        raise BadInput("The model has no prediction for row %d." % (block.row + number + 1))
+                    value = convert(value, kind) if kind else value if isinstance(value, (bool, int, float, str)) else str(value)
+                    answers.append(json.dumps(value))
+                if len(answers) != len(given):
+                    raise BadInput("The model answered %d rows to %d." % (len(answers), len(given)))
+                yield pandas.DataFrame({ROW: numpy.arange(block.row, block.row + len(given)), PREDICTION: answers})
+    return predict
 
 
 # -- on the driver -----------------------------------------------------------------------------------------------------
@@ -289,15 +450,14 @@ def sparkling_water_jar():
 class Scorer:
     """A Spark session with a model in it."""
 
-    def __init__(self, model, master):
+    def __init__(self, model, master, prediction_column, result_type):
         self.path = model["path"]
         self.mojo = model["mojo"]
         self.native = bool(self.mojo) or "spark" in model["flavors"]
         self.columns = [tuple(column) for column in model["columns"]]
         check_types(self.columns)
-        self.schema = ", ".join(["%s bigint" % ROW] + ["`%s` %s" % (name.replace("`", "``"), TYPES[kind][0]) for name, kind in self.columns])
         self.settings = {"spark.jars": sparkling_water_jar()} if self.mojo or model["sparkling_water"] else {}
-        self.result_type = {"string": "string", "long": "long", "integer": "long", "boolean": "boolean"}.get(model["result_type"], "double")
+        self.model = dict(model, archive="", prediction_column=prediction_column, result_type=result_type)
         self.master = master
         self.expired = threading.Event()
         self.transform = self.load()
@@ -307,21 +467,24 @@ class Scorer:
 
     def session(self, master, **settings):
         self.spark = session(master, dict(self.settings, **settings))
+        # What is pickled here refers to it by its name.
+        self.spark.sparkContext.addPyFile(csv_files.__file__)
 
     def load(self):
-        """A function that adds the column prediction to a frame.
+        """A function that adds the prediction to a frame.
 
-        What Spark itself understands, and H2O's models, are applied by Spark in Java. Everything else is a UDF that calls the model in
-        Python; MLflow sends the model to the workers.
+        What Spark itself understands, and H2O's models, are applied by Spark in Java. Everything else is called in Python, block by block:
+        Spark then has no frame of the model's columns, of which there may be many thousands.
         """
         if not self.native:
-            import mlflow.pyfunc
-            from pyspark.sql.functions import col, struct
+            from mlflow.pyfunc.spark_model_cache import SparkModelCache
 
             self.session(self.master)
-            udf = mlflow.pyfunc.spark_udf(self.spark, self.path, result_type=self.result_type, env_manager="local")
-            wanted = struct(*[col("`%s`" % name).alias(name) for name, _kind in self.columns])
-            return lambda frame: frame.withColumn(PREDICTION, udf(wanted))
+            if self.master.startswith("local"):
+                python_model(self.path, "")  # what does not load is told before a file is read
+            else:
+                self.model["archive"] = SparkModelCache.add_local_model(self.spark, self.path)
+            return None
 
         # Spark reads a model where it runs, which for a cluster is on workers that do not have its files. So it is read by a session of this
         # process alone; the model outlives it, and goes to the workers with the tasks.
@@ -360,26 +523,64 @@ class Scorer:
 
     def predict(self, blocks, header, columns):
         """Predictions for blocks of (first row, number of rows, first line, bytes), in their order."""
-        import numpy
-
         if self.expired.is_set():
             raise BadInput("It took too long.")
         context = self.spark.sparkContext
         rows = context.parallelize([(row, line, data) for row, _count, line, data in blocks], len(blocks))
         frame = self.spark.createDataFrame(rows, "row bigint, line bigint, data binary", verifySchema=False)
-        scored = self.transform(frame.mapInPandas(parser(header, columns), self.schema))
-        if PREDICTION not in scored.columns:
-            raise BadInput("The model makes no column %s, but %s." % (PREDICTION, ", ".join(set(scored.columns) - set(frame.columns))))
-        kind = scored.schema[PREDICTION].dataType.simpleString()
-        if kind not in ("double", "float", "bigint", "int", "smallint", "tinyint", "boolean", "string"):
-            raise BadInput("The model predicts %s, which is no single number or text." % kind)
-        result = scored.select(ROW, PREDICTION).toPandas()
+        try:
+            return self.apply(frame, blocks, header, columns)
+        except BadInput:
+            raise
+        except Exception as exc:
+            if not self.native or "BadInput: " in str(exc) or self.expired.is_set():
+                raise
+            # Java has words of its own for a value that is missing.
+            empty = self.first_empty(blocks, header, columns)
+            if empty:
+                raise BadInput("%s, and that may be why the model failed: %s" % (empty, explain(exc))) from exc
+            raise
+
+    def first_empty(self, blocks, header, columns):
+        for row, _count, line, data in blocks:
+            block = SimpleNamespace(row=row, line=line, data=data)
+            empty = empty_cell(parse_block(block, header, columns), block, header)
+            if empty:
+                return empty[0].upper() + empty[1:]
+        return ""
+
+    def apply(self, frame, blocks, header, columns):
+        import numpy
+        from pyspark.sql.types import StructType, _parse_datatype_string
+
+        column = self.model["prediction_column"] or PREDICTION
+        if self.native:
+            schema = StructType().add(ROW, "bigint", False)
+            for name, kind in columns:
+                schema = schema.add(name, _parse_datatype_string(TYPES[kind][0]))
+            scored = self.transform(frame.mapInPandas(parser(header, columns), schema))
+            if column not in scored.columns:
+                raise BadInput("The model makes no column %s, but %s: set batch_scoring_prediction_column."
+                               % (column, ", ".join(sorted(set(scored.columns) - set(schema.names)))))
+            kind = scored.schema[column].dataType.simpleString()
+            if kind not in ("double", "float", "bigint", "int", "smallint", "tinyint", "boolean", "string"):
+                raise BadInput("The model predicts %s in %s, no single number or text: set batch_scoring_prediction_column." % (kind, column))
+        else:
+            column, kind = PREDICTION, "json"
+            scored = frame.mapInPandas(predictor(self.model, header, columns), "%s bigint, %s string" % (ROW, PREDICTION))
+        result = scored.select(ROW, "`%s`" % column.replace("`", "``")).toPandas()
         first, expected = blocks[0][0], sum(count for _row, count, _line, _data in blocks)
         if not numpy.array_equal(result[ROW].values, numpy.arange(first, first + expected)):
-            raise BadInput("The model left rows out: %d of the %d rows from row %d on came back." % (len(result), expected, first + 1))
-        if kind not in ("double", "float") and result[PREDICTION].isna().any():
-            raise BadInput("The model has no prediction for row %d." % (first + 1 + int(result[PREDICTION].isna().values.argmax())))
-        return result[PREDICTION].tolist()
+            empty = self.first_empty(blocks, header, columns)
+            raise BadInput("The model left rows out: %d of the %d rows from row %d on came back.%s"
+                           % (len(result), expected, first + 1, " %s." % empty if empty else ""))
+        if kind not in ("double", "float") and result[column].isna().any():
+            raise BadInput("The model has no prediction for row %d." % (first + 1 + int(result[column].isna().values.argmax())))
+        values = result[column].tolist()
+        if kind == "json":
+            return [json.loads(value) for value in values]
+        wanted = self.model["result_type"]
+        return [convert(value, wanted) for value in values] if wanted else values
 
     def score(self, blocks, header, columns):
         """For each window of blocks: the blocks and their predictions. The next window is scored while one is written."""
@@ -415,15 +616,14 @@ class Scorer:
             clock.cancel()
 
     def score_csv(self, source, staged, keep_extra):
-        first = source.readline()
-        header = read_header(first)
+        first, header, after = read_header(source)
         check_columns(header, self.columns, keep_extra)
         end = "\r\n" if first.endswith(b"\r\n") else "\n"
 
         size = max(SMALLEST_BLOCK_BYTES, min(BLOCK_BYTES, os.fstat(source.fileno()).st_size // (2 * self.cores)))
 
         def blocks():
-            for line, data in read_blocks(source, size):
+            for line, data in read_blocks(source, size, after):
                 rows = [row for row in split_rows(data) if row]
                 yield len(rows), line, data, rows
 
@@ -447,18 +647,21 @@ class Scorer:
         wanted = {"double": pyarrow.float64(), "float": pyarrow.float32(), "long": pyarrow.int64(), "integer": pyarrow.int32(),
                   "boolean": pyarrow.bool_(), "string": pyarrow.string()}
 
+        places = [(place, name, wanted[kind], kind) for place, name, kind in places_of(schema.names, self.columns)]
+
         def blocks():
             row = 1
             for batch in table.iter_batches(batch_size=20000):
                 arrays = []
-                for name, kind in self.columns:
-                    array = batch.column(schema.names.index(name))
+                for place, name, as_wanted, kind in places:
+                    array = batch.column(place)
                     try:
-                        arrays.append(array.cast(wanted[kind]))
+                        arrays.append(array.cast(as_wanted))
                     except pyarrow.ArrowException as exc:
                         raise BadInput("Rows %d and following: %s is %s, but the model wants %s: %s" % (row, name, array.type, kind, exc)) from exc
                     if array.null_count and kind in ("long", "integer", "boolean"):
-                        raise BadInput("Rows %d and following: %s is empty in some, but the model wants %s." % (row, name, kind))
+                        at = row + array.is_null().to_pylist().index(True)
+                        raise BadInput("Row %d: %s is empty, but the model wants %s." % (at, name, kind))
                 sink = io.BytesIO()
                 block = pyarrow.RecordBatch.from_arrays(arrays, names=[name for name, _kind in self.columns])
                 with pyarrow.ipc.new_stream(sink, block.schema) as writer:
@@ -470,7 +673,7 @@ class Scorer:
         with open(staged, "wb") as target:
             for batches, predictions in self.score(blocks(), None, self.columns):
                 part = pyarrow.Table.from_batches(batches)
-                part = part.append_column(PREDICTION, pyarrow.array(predictions, from_pandas=False))
+                part = part.append_column(PREDICTION, prediction_column(predictions, writer and writer.schema.field(PREDICTION).type))
                 writer = writer or parquet.ParquetWriter(target, part.schema)
                 writer.write_table(part)
                 total += len(predictions)
@@ -489,6 +692,16 @@ def spark_security():
         with open(path, encoding="utf-8") as stream:
             settings = dict(line.split(None, 1) for line in stream if line.startswith("spark."))
     return {name: settings.get(name, "false").strip() for name in NO_SECURITY}
+
+
+def prediction_column(values, kind):
+    """kind is what the first ones were, None for these."""
+    import pyarrow
+
+    try:
+        return pyarrow.array(values, type=kind, from_pandas=False)
+    except pyarrow.ArrowException as exc:
+        raise BadInput("The model predicts values of several types (%s): set batch_scoring_result_type." % exc) from exc
 
 
 def number_rows(blocks):
@@ -523,7 +736,7 @@ def explain(exc):
 def score(order):
     """Yields an answer for each file."""
     try:
-        scorer = Scorer(order["model"], order["master"])
+        scorer = Scorer(order["model"], order["master"], order["prediction_column"], order["result_type"])
     except Exception as exc:  # whatever a model or a cluster throws: the answer has to say it for every file
         traceback.print_exc()
         for item in order["files"]:
@@ -640,13 +853,14 @@ def describe(path, columns):
                        "their types.")
     check_types(wanted)
     outputs = json.loads(signature.get("outputs") or "[]")
+    result_types = {output.get("name", ""): output.get("type", "") for output in outputs}
     stages = glob.glob(os.path.join(path, "**", "metadata", "part-*"), recursive=True)
     return {
         "path": path,
         "checksum": checksum(path),
         "columns": wanted,
         "flavors": sorted(mlmodel.get("flavors", {})),
-        "result_type": outputs[0].get("type", "") if outputs else "",
+        "result_types": result_types,
         "sparkling_water": any("ai.h2o.sparkling" in open(stage, encoding="utf-8").read() for stage in stages),
     }
 
