@@ -269,8 +269,9 @@ def compare_rows(given_path, scored_path, dialect, read):
 
 
 def begins(given, scored):
-    """Whether a scored row has the given one as it was."""
-    return scored.startswith(given.rstrip("\r\n") + ",")
+    """Whether a scored row has the given one as it was, and ends as it does."""
+    end = csv_files.line_end(given)
+    return scored.startswith(given[: len(given) - len(end)] + ",") and end in ("", csv_files.line_end(scored))
 
 
 def merge(given_path, scored_path, dialect, read, target):

@@ -15,6 +15,7 @@ import sys
 
 # Bounds the memory, whatever the size of the file.
 ROWS_AT_ONCE = 20000
+csv.field_size_limit(sys.maxsize)
 BAD_INPUT, BAD_MODEL, FAILED, NO_OUTPUT = 3, 4, 5, 6
 
 
@@ -33,14 +34,22 @@ def plain(kind):
     return lambda text: kind(text.replace("_", "x"))
 
 
+def number(text):
+    """What is left out is missing; what is too large for a number is none."""
+    value = plain(float)(text) if text.strip() else float("nan")
+    if value in (float("inf"), float("-inf")) and "n" not in text.lower():
+        raise ValueError(text)
+    return value
+
+
 # Type in the signature -> how a cell is read, what it has to be, and the column's type in pandas.
 TYPES = {
-    "double": (plain(float), "a number", "float64"),
-    "float": (plain(float), "a number", "float32"),
+    "double": (number, "a number", "float64"),
+    "float": (number, "a number", "float32"),
     "long": (plain(int), "a whole number", "int64"),
     "integer": (plain(int), "a whole number", "int32"),
     "boolean": (boolean, "true or false", "bool"),
-    "string": (str, "text", "object"),
+    "string": (lambda text: text or None, "text", "object"),
 }
 
 
@@ -158,11 +167,16 @@ def predict(model, frame):
         predictions = model.predict(frame)
     except Exception as error:
         raise Refused(FAILED, f"The model failed: {type(error).__name__}: {error}") from error
-    # H2O answers with a table whose first column is the prediction.
-    values = list(predictions.iloc[:, 0] if hasattr(predictions, "iloc") and predictions.ndim == 2 else predictions)
+    if hasattr(predictions, "columns"):
+        # A table: H2O's has the prediction in predict.
+        named = [name for name in ("prediction", "predict") if name in predictions.columns]
+        if not named and len(predictions.columns) > 1:
+            raise Refused(FAILED, f"The model answered a table without a column prediction or predict: {', '.join(map(str, predictions.columns))}.")
+        predictions = predictions[named[0]] if named else predictions.iloc[:, 0]
+    values = list(predictions)
     if len(values) != len(frame):
         raise Refused(FAILED, f"The model answered {len(values)} rows to {len(frame)}.")
-    return [repr(float(value)) if not isinstance(value, str) else value for value in values]
+    return [str(value) if isinstance(value, str) or type(value).__name__.startswith("bool") else repr(float(value)) for value in values]
 
 
 def score(model_directory, source, target, extra_columns):

@@ -61,7 +61,7 @@ def test_lines_are_counted_as_an_editor_does_and_blank_lines_are_no_rows(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("double", "n/a"), ("double", ""), ("double", "1_0"), ("long", "1.5"), ("boolean", "yes")]
+    ("kind", "text"), [("double", "n/a"), ("double", "1e400"), ("double", "1_0"), ("long", ""), ("long", "1.5"), ("boolean", "yes")]
 )
 def test_a_cell_that_is_not_of_its_type_is_no_value(kind, text):
     with pytest.raises((ValueError, KeyError)):
@@ -72,3 +72,8 @@ def test_numbers_are_read_as_they_are():
     assert score.TYPES["double"][0]("0.1") == 0.1
     assert score.TYPES["long"][0]("-7") == -7
     assert score.TYPES["boolean"][0]("TRUE") is True
+
+
+def test_what_is_left_out_is_missing():
+    assert score.TYPES["double"][0]("") != score.TYPES["double"][0](" ") and score.TYPES["string"][0]("") is None
+    assert score.TYPES["double"][0](" 1.5 ") == 1.5 and score.TYPES["double"][0]("inf") == float("inf")

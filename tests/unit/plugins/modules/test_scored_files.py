@@ -420,6 +420,42 @@ def test_many_columns_in_bounded_time(scoring):
     assert time.process_time() - began < 10
 
 
+def test_line_ends_are_those_of_the_input(scoring):
+    scoring.put("a.csv", "x,y\r\n1,2\n3,4\r\n5,6")
+    assert scoring.run()["failures"] == {}  # the method writes line feeds only
+    assert scored_in(scoring) == f"x,y,prediction\r\n1,2,0.0\n3,4,{1 / 7}\r\n5,6,{2 / 7}\r\n".encode()
+
+
+WIDE = [f"band {number}" for number in range(1000)]
+SETS = {
+    "labels": ({}, "id,colour,weight\n007,rot,1.50\n008,blau,2.00\n", 1),
+    "nulls": ({}, "age,income,city\n41,,Bern\n,NaN,\n7,1e3,\"\"\n", 1),
+    "wide": ({"separator": "tab"}, "\t".join(WIDE) + "\r\n" + "\t".join(["0.10"] * 1000) + "\r\n", 1),
+    "many": ({}, "k,v\n0001,true\n", 200),
+    "european": ({"separator": "semicolon", "encoding": "cp1252"}, 'Straße;Betrag\n"Am; Weg";1,50\nÖde;"5"" Rohr"\n', 1),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_rows_of_any_kind_come_out_as_they_went_in(scoring, name):
+    how, content, count = SETS[name]
+    encoding, separator = how.get("encoding", "utf-8"), csv_files.SEPARATORS[how.get("separator", "comma")]
+    for number in range(count):
+        scoring.put(f"{number}.csv", content.encode(encoding))
+    plan = scoring.plan(**how)
+    assert plan["refused"] == {} and len(plan["pending"]) == count
+    # What pandas makes of numbers and of what is missing.
+    change = {"007": "7", "008": "8", "1.50": "1.5", "2.00": "2.0", "NaN": "", "1e3": "1000.0", "0.10": "0.1", "0001": "1", "true": "True"}
+    scoring.score(plan, lambda rows: [rows[0], *([*(change.get(value, value) for value in row[:-1]), "ja, sehr"] for row in rows[1:])])
+    done = scoring.commit(plan, **how)
+    assert done["failures"] == {} and len(done["committed"]) == count
+    end = "\r\n" if "\r" in content else "\n"
+    label = '"ja, sehr"' if separator == "," else "ja, sehr"
+    header, *rows = content.splitlines()
+    expected = "".join(row + separator + last + end for row, last in [(header, "prediction"), *((row, label) for row in rows)])
+    assert {scored_in(scoring, f"{number}.csv") for number in range(count)} == {expected.encode(encoding)}
+
+
 def staged_link(staged, folder):
     (folder / "secret").write_text("root's own", encoding="utf-8")
     staged.symlink_to(folder / "secret")
