@@ -252,7 +252,7 @@ class EndpointClient:
             data = [dict(zip(data, values)) for values in zip(*data.values())]  # a table by its columns
         if not isinstance(data, list) or len(data) != count:
             found = f"{len(data)} predictions" if isinstance(data, list) else "no list of predictions"
-            raise MlopsError(f"{what} with {found} for {where}: {self.http.scrub(answer.text[:300])}")
+            raise MlopsError(f"{what} with {found} for {where}: {self.http.scrub(answer.text)[:300]}")
         return data
 
 

@@ -77,6 +77,35 @@ def defaults(template):
     return {question["variable"]: question["default"] for question in template.get("survey") or [] if "default" in question}
 
 
+def refused(template, answers):
+    """What AWX says to answers, before there is a job: `variables_needed_to_start`. Nothing is converted, and a blank is a character."""
+    problems = []
+    for question in template.get("survey") or []:
+        name, kind = question["variable"], question["type"]
+        least, most = question.get("min"), question.get("max")
+        if name not in answers:
+            problems += [f"'{name}' value missing"] if question["required"] else []
+            continue
+        value = answers[name]
+        if kind == "text" and not isinstance(value, str):
+            problems.append(f"Value {value} for '{name}' expected to be a string.")
+        elif kind == "text":
+            if least is not None and len(value) < least:
+                problems.append(f"'{name}' value {value} is too small (length is {len(value)} must be at least {least}).")
+            if most is not None and len(value) > most:
+                problems.append(f"'{name}' value {value} is too large (must be no more than {most}).")
+        elif kind == "integer" and type(value) is not int:
+            problems.append(f"Value {value} for '{name}' expected to be an integer.")
+        elif kind == "integer":
+            if least is not None and value < least:
+                problems.append(f"'{name}' value {value} is too small (must be at least {least}).")
+            if most is not None and value > most:
+                problems.append(f"'{name}' value {value} is too large (must be no more than {most}).")
+        elif kind == "multiplechoice" and value not in question["choices"]:
+            problems.append(f"Value {value} for '{name}' expected to be one of {question['choices']}.")
+    return problems
+
+
 # ---- the project
 class Project:
     """The checkout, as an update of the project leaves it. No collections are installed: AWX does that only where the organization has a Galaxy
@@ -215,7 +244,10 @@ class Launcher:
         self.number, self.lock = 0, threading.Lock()
 
     def launch(self, template, answers=None, job_type="run", limit="", image="", mounts=(), network=""):
-        """Run a job to its end. `answers` are those of the survey, as text; with an image, the job runs in a container of it."""
+        """Run a job to its end. `answers` are those of the survey; with an image, the job runs in a container of it."""
+        given = {**defaults(template), **(answers or {})}
+        problems = refused(template, given)
+        assert not problems, f"AWX would not make a job of this: {problems}"
         with self.lock:
             self.number += 1
             number = self.number
@@ -231,9 +263,7 @@ class Launcher:
         inventory.chmod(0o700)
 
         own = template.get("extra_vars") or {}
-        variables = {**own, **defaults(template), **(answers or {})}
-        # There is no survey answer that is no text: so comes the hardest case.
-        variables = {name: value if name in own else str(value) for name, value in variables.items()}
+        variables = {**own, **given}
         variables.update({f"{who}_{what}": value for who in ("awx", "tower") for what, value in (
             ("job_id", number), ("job_launch_type", "manual"), ("job_template_name", template["name"]), ("user_name", "operator"))})  # fmt: skip
         (folder / "env/extravars").write_text(variables_file(variables, own), encoding="utf-8")

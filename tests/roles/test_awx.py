@@ -10,11 +10,15 @@ from pathlib import Path
 import ansible_collections
 import pytest
 from awx_api import AwxApi
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from playbook_run import PROJECT, run
 
 PLAYBOOKS = sorted(f"playbooks/{path.name}" for path in (PROJECT / "playbooks").glob("*.yml"))
+KEY = ed25519.Ed25519PrivateKey.generate().private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()  # fmt: skip
 CANARIES = {
-    "awx_machine_key": "canary-machine-key-3b7e",
+    "awx_machine_key": KEY,
     "mlops_sparkflows_token": "canary-sparkflows-token-3b7e",
     "mlops_mlflow_password": "canary-mlflow-password-3b7e",
     "mlops_s3_access_key": "CANARYACCESSKEY3B7E",
@@ -49,7 +53,7 @@ class Awx:
         warnings = re.findall(r"\[(?:WARNING|DEPRECATION WARNING)\]:? (.*)", self.output)
         # Of a credential whose secrets are written the module says so.
         assert all("has encrypted data" in warning and variables.get("awx_rotate_credentials") for warning in warnings), self.output
-        for secret in [*CANARIES.values(), TOKEN, PASSWORD]:
+        for secret in [*CANARIES.values(), *(line[:20] for line in KEY.splitlines()[1:-1]), TOKEN, PASSWORD]:
             assert secret not in self.output
         if done.returncode:
             return None
@@ -124,7 +128,8 @@ def test_the_first_run_makes_everything(awx):
     assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": CANARIES["mlops_sparkflows_token"]}
     assert awx.stored("credentials", "MLflow login")["inputs"] == {"username": "sparkflows", "password": CANARIES["mlops_mlflow_password"]}
     assert "Sparkflows MLOps scorer registry" not in api.names("credentials")
-    injectors = api.named("credential_types", "MLflow login")["injectors"]
+    assert awx.stored("credentials", "machine")["inputs"] == {"username": "ansible", "ssh_key_data": KEY}
+    injectors = awx.stored("credential_types", "MLflow login")["injectors"]
     assert injectors == {"extra_vars": {"mlops_mlflow_username": "{{ username }}", "mlops_mlflow_password": "{{ password }}"}}
     assert awx.stored("inventories", "")["kind"] == ""
     assert awx.stored("projects", "")["status"] == "successful"
@@ -238,7 +243,7 @@ def test_everything_is_removed_but_what_may_be_others(awx):
                  "workflow_job_template_nodes"):  # fmt: skip
         assert awx.api.names(kind) == [], kind
     assert awx.api.names("organizations") == ["Sparkflows MLOps"]
-    assert "MLflow login" in awx.api.names("credential_types")
+    assert "Sparkflows MLOps MLflow login" in awx.api.names("credential_types")
     assert awx.run(awx_state="absent") == 0, awx.output
     assert awx.written == []
 
@@ -255,6 +260,8 @@ def test_everything_is_removed_but_what_may_be_others(awx):
     ({"awx_credentials_in_use": ["machine", "s4"]}, "awx_credentials_in_use names s4: there are machine, sparkflows, mlflow, s3, scorer_registry"),
     ({"mlops_s3_secret_key": ""}, "Sparkflows MLOps S3 keys (s3) needs secret_key. Set the variables that awx/30_credentials.yml reads"),
     ({"awx_machine_key": ""}, "Sparkflows MLOps machine (machine) needs ssh_key_data"),
+    ({"awx_machine_key": KEY.replace("\n", " ")}, "MLOps machine (awx_machine_key, awx_machine_key_passphrase) is on one line"),
+    ({"awx_machine_key_passphrase": "x"}, "has no passphrase, but one is given"),
 ])  # fmt: skip
 def test_refusals(fresh, variables, words):
     assert fresh.run(**variables) is None
@@ -301,5 +308,96 @@ def test_a_project_without_files_is_waited_for_with_a_bound(switches, words):
         assert awx.only(*order, awx_project_timeout=1, **{"_awx_project_interval": 1}) is None
         assert words in awx.text
         assert len([request for request in awx.requests if "projects/?name=" in request["path"]]) < 5
+    finally:
+        awx.api.stop()
+
+
+# ---- what others have, and what is only seen in part
+OTHER_TYPE = {"name": "Sparkflows MLOps S3 keys", "kind": "cloud", "injectors": {"env": {"KEY": "{{ access_key }}"}},
+              "inputs": {"fields": [{"id": "access_key", "label": "Key", "type": "string", "secret": True}]}}  # fmt: skip
+
+
+def test_a_credential_type_of_somebody_else_is_left_alone(fresh):
+    """Whether it is in use or not: neither is it overwritten, nor does the run fail in the middle."""
+    before = dict(fresh.api.store.create("credential_types", OTHER_TYPE))
+    assert fresh.run() is None
+    assert "that are not what awx/20_credential_types.yml describes: Sparkflows MLOps S3 keys (other fields, required, injectors)" in fresh.text
+    assert fresh.written == []
+    assert fresh.api.named("credential_types", OTHER_TYPE["name"]) == before
+
+
+def test_an_organization_that_is_there_keeps_its_description(fresh):
+    fresh.api.store.create("organizations", {"name": "Data science", "description": "Of the data scientists"})
+    assert fresh.only("organizations", awx_organization="Data science") == 1, fresh.output
+    assert fresh.api.named("organizations", "Data science")["description"] == "Of the data scientists"
+    assert fresh.only("organizations") == 1, fresh.output
+    assert fresh.stored("organizations", "")["description"] == "Model serving with Sparkflows and MLflow"
+
+
+def test_a_refusal_of_awx_does_not_repeat_the_key(fresh, data):
+    """The check before looks at the inputs that are keys. A type may have one of another name."""
+    machine = fresh.api.store.objects["credential_types"][1]
+    fields = [dict(field, format="ssh_private_key") if field["id"] == "password" else field for field in machine["inputs"]["fields"]]
+    machine["inputs"] = dict(machine["inputs"], fields=fields)
+    replace(data / "30_credentials.yml", ("ssh_key_data:", "password:"))
+    assert fresh.only("organizations", "credential_types", "credentials", awx_data_dir=str(data), awx_machine_key=KEY[:150]) is None
+    assert "AWX did not take the credential Sparkflows MLOps machine: Unable to create credential" in fresh.text
+    assert "Invalid certificate or key: ********" in fresh.text
+
+
+def test_a_new_version_of_a_credential_type(fresh, data):
+    """Fields of a type in use cannot be changed; the way that the messages tell leads to a new one."""
+    order = ("organizations", "execution_environments", "projects", "inventories", "credential_types", "credentials", "job_templates")
+    assert fresh.only(*order) is not None, fresh.output
+    field = "- {id: password, type: string, label: Password, secret: true}"
+    replace(data / "20_credential_types.yml", (field, field + "\n        - {id: realm, type: string, label: Realm}"),
+            ("required: [username, password]\n    injectors:\n      extra_vars:\n        mlops_mlflow",
+             "required: [username, password, realm]\n    injectors:\n      extra_vars:\n        mlops_mlflow"))  # fmt: skip
+    replace(data / "30_credentials.yml", ("mlops_mlflow_password | default('') }}\"", "mlops_mlflow_password | default('') }}\"\n      realm: here"))
+    settings = {"awx_data_dir": str(data)}
+    assert fresh.run(**settings) is None
+    assert "Sparkflows MLOps MLflow login (other fields, required)" in fresh.text and fresh.written == []
+    replace(data / "20_credential_types.yml", ('"{{ awx_name }} MLflow login"', '"{{ awx_name }} MLflow login 2"'))
+    replace(data / "30_credentials.yml", ('credential_type: "{{ awx_name }} MLflow login"', 'credential_type: "{{ awx_name }} MLflow login 2"'))
+    assert fresh.run(**settings) is None
+    assert "(mlflow) is of the type Sparkflows MLOps MLflow login, not Sparkflows MLOps MLflow login 2. Name them in awx_rotate" in fresh.text
+    assert fresh.written == []
+    settings["awx_rotate_credentials"] = ["mlflow"]
+    assert fresh.run("--check", **settings) is not None, fresh.output
+    assert fresh.written == [] and "credentials: Sparkflows MLOps MLflow login" in fresh.text
+    assert fresh.only(*order, **settings) is not None, fresh.output
+    assert fresh.stored("credentials", "MLflow login")["inputs"]["realm"] == "here"
+    # The templates that had the former one have the new one.
+    credential = fresh.stored("credentials", "MLflow login")
+    assert credential["credential_type"] == fresh.stored("credential_types", "MLflow login 2")["id"]
+    assert credential["id"] in fresh.tied("job_templates", fresh.stored("job_templates", "site"), "credentials")
+    del settings["awx_rotate_credentials"]
+    assert fresh.only(*order, **settings) == 0, fresh.output
+    assert fresh.written == []
+
+
+def test_logins_from_elsewhere_do_not_count(fresh, tmp_path):
+    """Not those of the environment, of tower_cli.cfg and of .netrc."""
+    (tmp_path / ".tower_cli.cfg").write_text("[general]\noauth_token = of-somebody-else\nusername = somebody\n")
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password of-somebody-else\n")
+    elsewhere = {"HOME": str(tmp_path), "TOWER_OAUTH_TOKEN": "of-somebody-else", "CONTROLLER_OPTIONAL_API_URLPATTERN_PREFIX": "/api/other/"}
+    by_name = {"CONTROLLER_USERNAME": "admin", "CONTROLLER_PASSWORD": PASSWORD, "CONTROLLER_OAUTH_TOKEN": "of-somebody-else"}
+    for login in ({"CONTROLLER_OAUTH_TOKEN": TOKEN}, by_name):
+        variables = {"awx_token": ""} if "CONTROLLER_USERNAME" in login else {}
+        assert fresh.only("organizations", environment={**elsewhere, **login}, **variables) is not None, fresh.output
+        assert not [request for request in fresh.requests if request["status"] >= 400]
+
+
+def test_a_slash_at_the_end_of_the_host(fresh):
+    assert fresh.only("organizations", awx_host=fresh.api.url + "/") == 1, fresh.output
+
+
+def test_a_project_that_cannot_be_seen_is_not_waited_for():
+    awx = Awx(hidden=["projects"])
+    try:
+        login = {"CONTROLLER_USERNAME": "admin", "CONTROLLER_PASSWORD": PASSWORD}
+        assert awx.only("organizations", "execution_environments", "projects", environment=login) is None
+        assert "AWX does not show the project to the user of awx_username" in awx.text
+        assert len([request for request in awx.requests if "projects/?name=" in request["path"]]) <= 3
     finally:
         awx.api.stop()

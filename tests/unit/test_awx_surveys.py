@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -75,6 +77,9 @@ def test_a_question_is_required_if_it_has_no_default(template, question):
     _role, option = SPECS[question["variable"]]
     assert question["required"] == needed(option, template)
     assert question["required"] == ("default" not in question)
+    if question["type"] == "text":
+        # An empty text is an answer for AWX, unless the question has a least length.
+        assert question.get("min") == (1 if question["required"] else None)
     if not question["required"]:
         default = option["default"]
         assert question["default"] == AS_TEXT.get(default if isinstance(default, bool) else None, default)
@@ -86,7 +91,8 @@ def test_a_role_checks_what_is_asked(template, question):
     role, _option = SPECS[question["variable"]]
     prefix = {"topology": "mlops", "offline_scoring": "score_offline"}.get(role, role)
     rules = load(f"roles/{role}/vars/main.yml")
-    assert rules[f"_{prefix}_answers"][question["variable"]] == {limit: question[limit] for limit in ("min", "max") if limit in question}
+    limits = ("min", "max") if question["type"] == "integer" else ()
+    assert rules[f"_{prefix}_answers"][question["variable"]] == {limit: question[limit] for limit in limits}
     assert f"_{prefix}_answers" in rules[f"_{prefix}_answer_problems"]
 
 
@@ -112,7 +118,8 @@ def test_the_same_variable_is_asked_for_in_the_same_way():
         assert not set(asked) & set(template.get("extra_vars", {}))
         for question in template["survey"]:
             # Whether it is needed may depend on the method, and with that what is said of it.
-            seen.setdefault(question["variable"], []).append((question["type"], question.get("choices"), question.get("min"), question.get("max")))
+            limits = (question.get("min"), question.get("max")) if question["type"] == "integer" else ()
+            seen.setdefault(question["variable"], []).append((question["type"], question.get("choices"), limits))
     assert all(len(set(map(str, ways))) == 1 for ways in seen.values()), seen
 
 
@@ -136,13 +143,28 @@ def test_secrets_come_from_credentials():
         assert set(handed_over) == set(fields)
 
 
+# A type that is in use cannot be changed: whoever changes fields or injectors gives the type a new name (awx/20_credential_types.yml), also here.
+DIGESTS = {
+    "{{ awx_name }} MLflow login": "1cdd656c61ea01c7",
+    "{{ awx_name }} S3 keys": "3bb78ef331c666ce",
+    "{{ awx_name }} Sparkflows token": "a3ab2b0f0b9acccb",
+    "{{ awx_name }} scorer registry": "62e4818b88248ce7",
+}
+
+
+def test_a_credential_type_is_changed_under_a_new_name_only():
+    for kind in described("credential_types"):
+        content = json.dumps([kind["kind"], kind["inputs"], kind["injectors"]], sort_keys=True)
+        assert hashlib.sha256(content.encode()).hexdigest()[:16] == DIGESTS.get(kind["name"]), f"{kind['name']} has changed: it needs a new name"
+
+
 def test_credentials_fit_their_types_and_templates():
     types = {kind["name"]: kind for kind in described("credential_types")}
     credentials = {credential["key"]: credential for credential in described("credentials")}
     for credential in credentials.values():
         if credential["credential_type"] in types:
             kind = types[credential["credential_type"]]
-            assert set(credential["inputs"]) == {field["id"] for field in kind["inputs"]["fields"]}
+            assert set(credential["inputs"]) == {field["id"] for field in kind["inputs"]["fields"]} and "optional" not in credential
             # The same variable on the command line as in AWX.
             for variable, template in kind["injectors"]["extra_vars"].items():
                 assert credential["inputs"][template.strip("{} ")] == "{{ " + variable + " | default('') }}"
@@ -166,7 +188,7 @@ def test_every_description_can_be_applied():
         for key in allowed[kind]:
             assert re.search(rf"item\.{key}\b|_awx_inputs", tasks), f"{kind}: {key} is not used"
         # Two installations on one AWX differ in awx_name and awx_organization only.
-        if kind not in ("credential_types", "workflow_job_template_nodes"):
+        if kind != "workflow_job_template_nodes":
             assert all(re.match(r"{{ awx_(name|organization) }}", name) for name in names[kind])
     for template in TEMPLATES:
         assert (COLLECTION / template["playbook"]).exists()

@@ -142,6 +142,8 @@ class Settings:
     playbooks: list = dataclasses.field(default_factory=list)
     update_result: str = "successful"
     update_looks: int = 1
+    # Kinds whose lists are empty for who logs in with a user name: nobody may see everything.
+    hidden: list = dataclasses.field(default_factory=list)
     # Folders for manual projects on the server, and the playbooks in each.
     folders: dict = dataclasses.field(default_factory=dict)
 
@@ -497,7 +499,24 @@ class Store:
                 if not found or name not in found["inputs"]:
                     refuse("inputs", f"{ENCRYPTED} is a reserved keyword, and cannot be used for {name}.")
                 inputs[name] = found["inputs"][name]
-        new["inputs"] = inputs
+            elif value and fields[name].get("format") == "ssh_private_key":
+                self.check_private_key(name, value)
+        key, passphrase = inputs.get("ssh_key_data"), inputs.get("ssh_key_unlock")
+        if key and "ssh_key_unlock" in fields:
+            # Of an OpenSSH key, the name of the cipher is in what follows a fixed beginning.
+            body = "".join(line for line in key.splitlines() if "-----" not in line)
+            encrypted = not body.startswith("b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA") if "BEGIN OPENSSH" in key else "ENCRYPTED" in key
+            if encrypted and not passphrase:
+                raise Refusal(400, {"inputs": {"ssh_key_unlock": ["must be set when SSH key is encrypted."]}})
+            if passphrase and not encrypted:
+                raise Refusal(400, {"inputs": {"ssh_key_unlock": ["should not be set when SSH key is not encrypted."]}})
+        # What is empty and secret is not kept.
+        new["inputs"] = {name: value for name, value in inputs.items() if value != "" or name not in secret}
+
+    def check_private_key(self, name, value):
+        """The form of it. The refusal has the beginning of what was sent."""
+        if not re.match(r"\s*-{4,} *BEGIN ([A-Z ]*PRIVATE KEY) *-{4,}\s*.+?\s*-{4,} *END \1 *-{4,}", value, re.DOTALL):
+            raise Refusal(400, {"inputs": {name: [f"Invalid certificate or key: {value.lstrip()[:100]}..."]}})
 
     def check_execution_environments(self, new, data, found):
         if not re.match(r"^[a-zA-Z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$", new["image"]):
@@ -882,6 +901,8 @@ class Handler(HttpHandler):
             self.not_allowed()
         if kind == "projects":
             store.look_at_updates()
+        if kind in self.server.api.settings.hidden and self.headers.get("Authorization", "").startswith("Basic "):
+            return 200, self.page([], query)
         return 200, self.page(store.select(kind, query), query)
 
     def page(self, found, query):
