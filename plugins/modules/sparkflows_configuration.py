@@ -30,6 +30,7 @@ options:
     description:
       - Values by exact key. Booleans and numbers become the text that the server keeps.
       - A null leaves the setting as it is; an empty string empties it.
+      - A value such as C($name), which Sparkflows since 3.3.18 looks up in its credential store, passes unchanged.
       - A key that does not exist is refused, with the names that look like it.
     type: dict
     default: {}

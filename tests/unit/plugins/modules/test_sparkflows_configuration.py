@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from ansible.module_utils import basic
+from ansible_collections.sparkflows.mlops.plugins.module_utils.properties import Properties
 from ansible_collections.sparkflows.mlops.plugins.modules import sparkflows_configuration as module
 
 CANARY = 'canary\'s "pass"\\word é'
@@ -50,6 +51,27 @@ def test_values_have_one_type_on_the_server(call, api):
     result = call(module, **options, settings=dict(a=True, b=8086, c=1.5, d=None, e=""))
     assert state == dict(a="true", b="8086", c="1.5", d="keep", e="") and result["changed_keys"] == ["a", "b", "c", "e"]
     assert not call(module, **options, settings=dict(a="true", b="8086", c="1.5", e=""))["changed"]
+
+
+REFERENCES = ["$name", "${name}", "$team/name", "$$", "a$b\\$c", "{{ name }}"]
+
+
+@pytest.mark.parametrize("value", REFERENCES)
+def test_a_reference_into_the_credential_store_passes_unchanged(call, api, value):
+    """Since 3.3.18 a value $name is one. Neither this side nor a file of properties may make something else of it."""
+    state, options = api(**{"a": "", "x.password": ""})
+    result = call(module, **options, settings={"a": value, "x.password": value})
+    assert state == {"a": value, "x.password": value} and result["changed"]
+    assert not call(module, **options, settings={"a": value, "x.password": value})["changed"]
+
+
+@pytest.mark.parametrize("value", REFERENCES)
+def test_a_reference_in_a_file_passes_unchanged(call, conf, value):
+    options = dict(backend="file", path=str(conf), settings={"mlops.port": value, "mlops.aws.s3.secret.key": value})
+    assert call(module, **options)["changed"]
+    assert Properties(conf.read_bytes()).values() == options["settings"]
+    assert "$" not in value or value.count("$") * 2 == conf.read_text().count("$")
+    assert not call(module, **options)["changed"]
 
 
 def test_nothing_asked_for_is_nothing_done(call, api):
