@@ -78,9 +78,9 @@ def found_in(folder, inventory, playbook):
     return json.loads((folder / "found.json").read_text())
 
 
-def preflights(folder, cases, common, before=""):
-    """Case -> what the preflight of its role found. A play may come before."""
-    children = {"mlflow": {"hosts": cases}, "sparkflows": {"hosts": {"fire1": {}}}}
+def preflights(folder, cases, common, before="", groups=()):
+    """Case -> what the preflight of its role found. A play may come before; cases may be in more groups: (group, case)."""
+    children = {"mlflow": {"hosts": cases}, "sparkflows": {"hosts": {"fire1": {}}}, **{group: {"hosts": {case: {}}} for group, case in groups}}
     return found_in(folder, {"all": {"vars": {**LOCAL, **common}, "children": children}}, before + PREFLIGHTS)
 
 

@@ -142,6 +142,12 @@ host:
           description: Name of that process, empty if it may not be seen.
           type: str
           sample: gunicorn
+        unit:
+          description:
+            - Service of systemd that the process belongs to, empty if it belongs to none or may not be seen. Unlike its name and its owner, no other
+              program has that.
+          type: str
+          sample: mlflow.service
 connect:
   description: One answer for each of O(connect), in the same order.
   returned: if O(connect) is given
@@ -260,6 +266,17 @@ def holders(inodes):
     return found
 
 
+def unit(groups):
+    """The service in the text of a /proc/<pid>/cgroup: with control groups of version 1 it is in the hierarchy that has systemd's name."""
+    for line in groups.splitlines():
+        controllers, path = line.split(":", 2)[1:]
+        if controllers in ("", "name=systemd"):
+            found = [part for part in path.split("/") if part.endswith(".service")]
+            if found:
+                return found[-1]
+    return ""
+
+
 def user_name(uid):
     try:
         return pwd.getpwuid(uid).pw_name
@@ -281,6 +298,7 @@ def listeners():
             "user": user_name(int(row[7])),
             "pid": pid,
             "process": read(f"/proc/{pid}/comm").strip() if pid else "",
+            "unit": unit(read(f"/proc/{pid}/cgroup")) if pid else "",
         })
     return sorted(result, key=lambda item: (item["port"], item["address"]))
 

@@ -90,7 +90,7 @@ def changed_at(folder):
     """When anything in the folder was changed last, removals included."""
     if not os.path.isdir(folder):
         return 0
-    return max(os.stat(path).st_mtime for path in [folder, *(entry.path for entry in os.scandir(folder))])
+    return max(os.stat(path).st_ctime for path in [folder, *(entry.path for entry in os.scandir(folder))])
 
 
 def workers(master):

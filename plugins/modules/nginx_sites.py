@@ -142,6 +142,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_text
@@ -289,7 +290,8 @@ class Nginx:
         if not workers:
             return f"{self.unit} has no process that answers"
         for path in self.ours():
-            if os.lstat(path).st_mtime > max(workers.values()) + 2 * TICK:
+            # Not the time of the content: a file that is put back brings its own, and anybody can set it.
+            if os.lstat(path).st_ctime > max(workers.values()) + 2 * TICK:
                 return f"{path} is newer than what nginx has loaded"
         return ""
 
@@ -363,7 +365,7 @@ def replace(nginx, differing):
     """Prove, write, load; the former files come back if nginx does not take the new ones."""
     # Beside the configuration: the former files are kept by a link, and a link does not leave its file system.
     work = tempfile.mkdtemp(prefix=WORK, dir=os.path.dirname(nginx.root))
-    former, ages = [], {}
+    former = []
     held = hold(work)
     try:
         copy = os.path.join(work, "new")
@@ -374,8 +376,6 @@ def replace(nginx, differing):
         try:
             for number, entry in enumerate(differing):
                 kept = os.path.join(work, str(number)) if os.path.lexists(entry.path) else None
-                folder = os.path.dirname(entry.path)
-                ages.setdefault(folder, os.stat(folder).st_mtime_ns)
                 if kept:
                     os.link(entry.path, kept)
                 former.append((entry.path, kept))
@@ -387,9 +387,9 @@ def replace(nginx, differing):
                     os.rename(kept, path)
                 elif os.path.lexists(path):
                     os.unlink(path)
-            # All as it was, so the next run finds nothing that is newer than what nginx has loaded.
-            for folder, age in ages.items():
-                os.utime(folder, ns=(age, age))
+            # It may have loaded a part of the new ones, or have ended; and the next run is to find nothing that is newer than what it has loaded.
+            with suppress(Refused):
+                nginx.load()
             raise
     finally:
         shutil.rmtree(work)

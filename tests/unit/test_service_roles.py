@@ -5,14 +5,26 @@
 
 from __future__ import annotations
 
+import getpass
 import json
-import socket
+import subprocess
+import sys
 
 import pytest
 from playbook_run import preflights, problem_of
 
 CANARY = "canary-4c1f"
 USER = {"name": "sparkflows", "password": CANARY}
+# Takes a port, under a name that another program has, until its input ends.
+STRANGER = """
+import socket
+open("/proc/self/comm", "w").write("nginx")
+with socket.socket() as taken:
+    taken.bind(("0.0.0.0", 0))
+    taken.listen()
+    print(taken.getsockname()[1], flush=True)
+    input()
+"""
 MODEL = {"name": "iris v2", "version": 3, "port": "5001"}
 
 # name: (role, variables, words of the problem; none where all is well)
@@ -87,6 +99,7 @@ CASES = {
     "fire-port": ("fire_mlops_server", {"mlops_fire_mlops_port": "taken"}, [
         "is taken by another program", "mlops_fire_mlops_port", "InfluxDB"]),
     "fire-other-mode": ("fire_mlops_server", {"mlops_deploy_mode": "local", "fire_mlops_server_path": "", "mlops_fire_mlops_port": "taken"}, []),
+    "spark-port": ("spark_cluster", {"mlops_spark_port": "taken"}, ["is taken by another program", "mlops_spark_port"]),
     "serving-nothing": ("model_serving", {}, []),
     "serving": ("model_serving", {"model_serving_models": [MODEL, {"name": "old", "state": "absent"}]}, []),
     "serving-twice": ("model_serving", {"model_serving_models": [MODEL, {"name": "b", "stage": "None", "port": 5001}]}, [
@@ -114,10 +127,8 @@ def fixture_found(tmp_path_factory):
     """Case -> the problem that the role's preflight found."""
     folder = tmp_path_factory.mktemp("services")
     (folder / "fire.jar").write_text("x")
-    with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-c", STRANGER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+        port = stranger.stdout.readline().strip()
         hosts = {name: dict(variables, role=role) for name, (role, variables, _words) in CASES.items()}
         common = {
             "mlops_address": "127.0.0.1",
@@ -128,11 +139,16 @@ def fixture_found(tmp_path_factory):
             "mlflow_proxy_certificate_path": str(folder / "fire.jar"),
             "mlflow_proxy_key_path": str(folder / "fire.jar"),
             "mlops_data_dir": str(folder),
-            "mlops_user": "nobody-else",
+            # Whoever has the account of a service, or its name, is still no process of its unit.
+            "mlops_user": getpass.getuser(),
+            "fire_mlops_server_user": getpass.getuser(),
+            "mlops_spark_secret": CANARY,
             "fire_mlops_server_version": "1.0",
             "fire_mlops_server_path": str(folder / "fire.jar"),
         }
-        return preflights(folder, json.loads(json.dumps(hosts).replace('"taken"', str(port))), common)
+        found = preflights(folder, json.loads(json.dumps(hosts).replace('"taken"', port)), common, groups=[("spark", "spark-port")])
+        stranger.stdin.close()
+    return found
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -54,7 +54,7 @@ CASES = {
     "declared": ("firewalld-new", {
         "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "mlops_serving_port_last": "5030",
         "model_serving_models": [{"name": "a", "version": 1, "port": "5003"}, {"name": "b", "port": 5004, "state": "absent"}],
-        "given_listeners": [[5003, "nginx"], [5007, "nginx"], [5008, "other"], [5031, "nginx"]]}, []),
+        "given_listeners": [[5003, "nginx.service"], [5007, "nginx.service"], [5008, "other.service"], [5031, "nginx.service"]]}, []),
     "nothing-declared": ("firewalld-new", {
         "serving_firewall_serving_ports": "declared", "serving_firewall_serving_sources": ["0.0.0.0/0"], "given_listeners": []}, []),
     "unmanaged": ("without", {"serving_firewall_backend": "none"}, []),
@@ -74,7 +74,7 @@ LISTENERS = """
   gather_facts: false
   tasks:
     - ansible.builtin.set_fact:
-        __mlops_host: "{{ {'listeners': dict(given_listeners) | dict2items(key_name='port', value_name='process'),
+        __mlops_host: "{{ {'listeners': dict(given_listeners) | dict2items(key_name='port', value_name='unit'),
                            'distribution': {'id': 'debian', 'version': '13', 'codename': 'trixie', 'id_like': []}} }}"
       when: given_listeners is defined
 """

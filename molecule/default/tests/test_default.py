@@ -103,6 +103,18 @@ def test_junit_report_agrees(report):
     assert not root.findall(".//failure")
 
 
+@pytest.mark.parametrize("name", ["resolv.conf", "nsswitch.conf"])
+def test_mlflow_sees_what_others_put_in_the_place_of_a_file(mlflow, name):
+    """As resolvconf, NetworkManager and Ansible do it: another file under the same name."""
+    seen = f"runuser -u mlflow -- cat /proc/{mlflow.service('mlflow').systemd_properties['MainPID']}/root/etc/{name}"
+    # The engine mounts some of them.
+    mlflow.run(f"umount /etc/{name}")
+    replace = f"cp /etc/{name} /etc/{name}.new && echo '# %s' >> /etc/{name}.new && mv /etc/{name}.new /etc/{name}"
+    for number in range(2):
+        mlflow.run_expect([0], replace % number)
+        mlflow.run_expect([0], f"timeout 10 sh -c 'until {seen} | grep -q \"^# {number}\"; do sleep 0.2; done'")
+
+
 # Last: a model needs its time to load again.
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_comes_back_after_a_kill(mlflow, name):

@@ -116,13 +116,22 @@ def test_restart_of_both_is_not_noticed(hosts, session, url):
 
 
 def test_what_stops_the_first_never_reaches_the_second(hosts, session, url):
-    before = pids(hosts)
+    # The second one has another release: a link to the one that is to come.
+    former = "/opt/mlflow/releases/former"
+    hosts[1].run_expect([0], f"ln -s $(readlink /opt/mlflow/current) {former} && ln -sfn {former} /opt/mlflow/current")
+    before, settings = pids(hosts), hosts[0].file("/etc/mlflow/mlflow.env").content_string
     run = play("playbooks/mlflow.yml", "--extra-vars", json.dumps({"mlflow_server_environment": {"MLFLOW_GUNICORN_OPTS": "--no-such-option"}}))
     assert run.returncode != 0 and "no-such-option" in run.output, run.output
+    assert "What it ran with before has been put back (/etc/mlflow/mlflow.env), and runs." in run.text, run.output
     assert re.search(r"^mlflow1 .*failed=1", run.output, re.M)
     assert pids(hosts)[1] == before[1]
     assert "no-such-option" not in hosts[1].file("/etc/mlflow/mlflow.env").content_string
+    # The first one runs as before again, and the second one never was elsewhere.
+    assert hosts[0].file("/etc/mlflow/mlflow.env").content_string == settings and hosts[0].service("mlflow").is_running
+    assert hosts[1].check_output("readlink /opt/mlflow/current") == former
     for _number in range(10):
         assert session.get(url + SEARCH, params={"max_results": 1}, timeout=30).ok
     healed = play("playbooks/mlflow.yml")
     assert healed.returncode == 0, healed.output
+    assert hosts[1].check_output("readlink /opt/mlflow/current") != former
+    hosts[1].run_expect([0], f"rm {former}")

@@ -46,7 +46,19 @@ def test_listener_with_its_owner(run, listener):
     found = [item for item in run()["host"]["listeners"] if item["port"] == port]
     with open("/proc/self/comm", encoding="utf-8") as comm:
         name = comm.read().strip()
-    assert found == [{"address": host, "port": port, "user": getpass.getuser(), "pid": os.getpid(), "process": name}]
+    assert found == [{"address": host, "port": port, "user": getpass.getuser(), "pid": os.getpid(), "process": name, "unit": ""}]
+
+
+@pytest.mark.parametrize("groups, unit", [
+    ("0::/system.slice/mlflow.service\n", "mlflow.service"),
+    ("0::/docker/0f3a/system.slice/system-mlflow\\x2dmodel.slice/mlflow-model@iris.service\n", "mlflow-model@iris.service"),
+    ("12:pids:/system.slice/other.service\n1:name=systemd:/system.slice/nginx.service\n0::/\n", "nginx.service"),
+    ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/tool.service\n", "tool.service"),
+    ("0::/system.slice/docker-0f3a.scope\n", ""),
+    ("", ""),
+])
+def test_unit_of_a_process(groups, unit):
+    assert mlops_host_info.unit(groups) == unit
 
 
 def test_connection_is_not_a_listener(run, listener):

@@ -73,6 +73,16 @@ def test_all_workers_are_new(nginx, drain, tmp_path):
     assert result["remaining"] == [] and result["seconds"] < 1 and not result["changed"]
 
 
+def test_a_time_in_the_future_is_no_change(nginx, drain, tmp_path, monkeypatch):
+    change(tmp_path)
+    os.utime(tmp_path / "conf.d/mlops-model-churn.conf", (time.time() + 99, time.time() + 99))
+    time.sleep(0.05)
+    nginx.start(60)
+    nginx.wait(1)
+    monkeypatch.setattr(mlops_nginx_drained, "TAKEN_WITHIN", 0.1)
+    assert drain()["remaining"] == []
+
+
 def test_old_worker_is_waited_for(nginx, drain, tmp_path):
     nginx.start(2)
     nginx.wait(1)

@@ -108,19 +108,24 @@ def test_what_nginx_does_not_load_is_taken_back(run, nginx):
     assert result["failed"] and "bind() to 0.0.0.0:80 failed (98: Address already in use)" in result["msg"]
     assert result["msg"].count("bind()") == 1 and "an old story" not in result["msg"]
     assert state(nginx) == before
-    # As old as it was: the next run finds nothing to load.
+    # The former files run: the next run finds nothing to load.
+    assert nginx.calls[-2:] == ["reload", "reload"]
     assert not run(("a", "listen 80;"))["changed"]
 
 
 def test_interrupted_run_is_completed(run, nginx):
     run(("a", "listen 80;"))
-    now = time.time() + 60
+    loaded = max(path.stat().st_ctime for path in nginx.root.rglob("*")) + 0.1
     for path in ("conf.d/mlops-a.conf", "mlops"):
-        os.utime(nginx.root / path, (now, now))
+        nginx.workers, nginx.active = {9: loaded}, True
+        assert not run(("a", "listen 80;"), check=True)["changed"]
+        time.sleep(0.2)
+        # Put back with its old time, or touched
+        os.utime(nginx.root / path, (1, 1))
         result = run(("a", "listen 80;"), check=True)
         assert result["changed"] and f"{path} is newer than what nginx has loaded" in result["reason"]
-        os.utime(nginx.root / path, (1, 1))
-    os.utime(nginx.root / "mlops", (now, now))
+        loaded = time.time() + 0.1
+    nginx.workers = {9: 1}
     calls = len(nginx.calls)
     assert run(("a", "listen 80;"))["changed"] and nginx.calls[calls:] == ["/usr/sbin/nginx", "reload"]
 
@@ -163,6 +168,12 @@ def test_secrets_lie_in_the_folder_of_the_run_only(run, nginx, monkeypatch):
         path for path in nginx.root.parent.rglob("*") if path.is_file() and ".nginx-" not in str(path) and CANARY in path.read_text()))
     run(files=[("mlops/users", CANARY)])
     assert seen == [] and (nginx.root / "mlops/users").read_text() == CANARY
+
+
+def test_a_time_in_the_future_is_no_reason(run, nginx):
+    run(("a", "listen 80;"))
+    os.utime(nginx.root / "conf.d/mlops-a.conf", (time.time() + 99, time.time() + 99))
+    assert not run(("a", "listen 80;"))["changed"]
 
 
 def test_service_that_does_not_run_is_started(run, nginx):
