@@ -136,7 +136,7 @@ LOADED = "/run/mlops-service"
 # Written here when the service has answered: the files that it has answered with, and what it was asked.
 PROVEN = "/var/lib/mlops-service"
 # The line of a program's last words that has the reason.
-REASON = re.compile(r"(Caused by: |Exception in thread |[A-Za-z_][\w.]*(Error|Exception)\b|ERROR\b|FATAL\b|fatal:|error:)", re.ASCII)
+REASON = re.compile(r"(Caused by: |Exception in thread |[A-Za-z_][\w.]*(Error|Exception)\b|ERROR\b|FATAL\b|([\w.-]+: )?(fatal|error): )", re.ASCII)
 
 
 class NoAnswer(Exception):

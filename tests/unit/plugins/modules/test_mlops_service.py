@@ -216,6 +216,10 @@ Try 'mlflow server --help' for help.
 
 Error: Invalid value for '--workers' / '-w': 'zwei' is not a valid integer.
 """
+ARGPARSE = """usage: gunicorn [OPTIONS] [APP_MODULE]
+gunicorn: error: argument -w/--workers: invalid int value: 'zwei'
+Running the mlflow server failed. Please see the logs above for details.
+"""
 JAVA = """Exception in thread "main" java.lang.IllegalStateException: cannot start
 \tat a.B.c(B.java:1)
 Caused by: java.net.BindException: Address already in use
@@ -224,6 +228,7 @@ Caused by: java.net.BindException: Address already in use
 REASONS = [
     (TRACE, "socket.timeout: timed out"),
     (USAGE, "Error: Invalid value for '--workers' / '-w': 'zwei' is not a valid integer."),
+    (ARGPARSE, "gunicorn: error: argument -w/--workers: invalid int value: 'zwei'"),
     (JAVA, "Caused by: java.net.BindException: Address already in use"),
     ("The database is new.\nThe database has the schema of a newer MLflow.\n\n", "The database has the schema of a newer MLflow."),
 ]
