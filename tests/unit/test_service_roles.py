@@ -47,6 +47,7 @@ CASES = {
         "mlflow_server_backend_store_uri is not the URI of a database"]),
     "server-nothing": ("mlflow_server", {"mlflow_server_artifacts_destination": "", "mlflow_server_workers": 0}, [
         "mlflow_server_artifacts_destination is empty", "mlflow_server_workers must be 1 or more"]),
+    "server-threads": ("mlflow_server", {"mlflow_server_threads": "1"}, ["mlflow_server_threads must be 2 or more"]),
     "server-full": ("mlflow_server", {"mlflow_server_minimum_free_mb": 10 ** 12}, [
         "not enough room", "mlflow_server_minimum_free_mb", "mlops_data_dir"]),
     "server-port": ("mlflow_server", {"mlops_mlflow_port": "taken"}, ["is taken by another program", "mlops_mlflow_port"]),
@@ -73,6 +74,7 @@ CASES = {
     "proxy-host-names": ("mlflow_proxy", {"mlflow_proxy_names": ["https://mlflow", "mlflow.example.com"]}, [
         'mlflow_proxy_names: "https://mlflow" is no name or address of a host']),
     "proxy-twice": ("mlflow_proxy", {"mlflow_proxy_users": [USER, USER]}, ["has a user twice"]),
+    "proxy-two-cases": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "Dana", "password": "x"}, {"name": "dana", "password": "x"}]}, []),
     "proxy-access": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="admin")]}, ["access", "admin", "write, read"]),
     "proxy-certificate": ("mlflow_proxy", {"mlflow_proxy_certificate_path": "", "mlflow_proxy_key_path": "/nowhere.key"}, [
         "mlflow_proxy_certificate_path is empty", "mlflow_proxy_key_path is /nowhere.key, which is no file"]),
@@ -82,6 +84,10 @@ CASES = {
     "proxy-everywhere": ("mlflow_proxy", {"mlflow_proxy_listen_address": "0.0.0.0"}, ["mlflow_proxy_listen_address is 0.0.0.0"]),
     "proxy-numbers": ("mlflow_proxy", {"mlflow_proxy_timeout": 0, "mlflow_proxy_logins_burst": -1}, [
         "mlflow_proxy_timeout must be 1 or more", "mlflow_proxy_logins_burst must be 0 or more"]),
+    "proxy-limits": ("mlflow_proxy", {"mlflow_proxy_client_timeout": "0", "mlflow_proxy_requests": 0, "mlflow_proxy_login_transfers": 0}, [
+        "mlflow_proxy_client_timeout must be 1 or more", "mlflow_proxy_requests must be", "mlflow_proxy_login_transfers must be"]),
+    "proxy-transfers": ("mlflow_proxy", {"mlflow_proxy_transfers": "16", "mlflow_server_threads": "16"}, [
+        "mlflow_proxy_transfers must be less than mlflow_server_threads"]),
     "proxy-port": ("mlflow_proxy", {"mlops_mlflow_port": "taken", "mlflow_proxy_listen_address": "127.0.0.3"}, [
         "is taken by another program", "mlops_mlflow_port"]),
     "fire": ("fire_mlops_server", {}, []),

@@ -1,0 +1,293 @@
+"""The site that the role mlflow_proxy writes, in a real nginx on loopback, before a small program that notes what reaches it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import http.server
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from playbook_run import LOCAL, run_in
+
+USERS = [
+    {"name": "sparkflows", "password": "p-spark", "access": "write"},
+    {"name": "dana", "password": "p-dana", "access": "write"},
+    {"name": "Dana", "password": "p-Dana", "access": "read"},
+    {"name": "d.na", "password": "p-dot", "access": "read"},
+    *[{"name": f"writer{number}", "password": f"p-{number}"} for number in range(40)],
+]
+VARIABLES = {
+    "mlops_address": "127.0.0.3",
+    "mlops_mlflow_username": "sparkflows",
+    "mlops_mlflow_password": "p-spark",
+    "mlflow_proxy_users": USERS,
+    "mlflow_proxy_transfers": 5,
+    "mlflow_proxy_login_transfers": 3,
+    "mlflow_proxy_requests": 6,
+}
+PLAY = """
+- hosts: mlflow
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: sparkflows.mlops.mlflow_proxy, tasks_from: preflight, public: true}
+    - ansible.builtin.copy:
+        content: "{{ dict(site=lookup('ansible.builtin.template', role_dir ~ '/mlflow.conf.j2'), users=_mlflow_proxy_users_content) | to_json }}"
+        dest: site.json
+        mode: "0600"
+"""
+API = "/api/2.0/mlflow/"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/model.bin"
+SEARCH = API + "experiments/search?max_results=5"
+PIECES = 20000
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """Sends artifacts in small pieces, as MLflow does, and holds a request back until it is let go where its path says so."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.seen.append((self.command, self.path))
+        length = int(self.headers.get("Content-Length") or 0)
+        try:
+            while length > 0:
+                length -= len(self.rfile.read1(min(length, 65536))) or length
+            if "held" in self.path:
+                self.server.gate.wait(60)
+            self.send_response(200)
+            if "artifacts/" in self.path and self.command == "GET":
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for _ in range(PIECES * (500 if "endless" in self.path else 1)):
+                    self.wfile.write(b"64\r\n" + b"x" * 100 + b"\r\n")
+                self.wfile.write(b"0\r\n\r\n")
+            else:
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"OK")
+        except OSError:
+            self.close_connection = True
+
+    do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
+
+    def log_message(self, *_arguments):
+        pass
+
+
+def free_port():
+    with contextlib.closing(socket.create_server(("0.0.0.0", 0))) as found:
+        return found.getsockname()[1]
+
+
+@pytest.fixture(name="nginx_program", scope="session")
+def fixture_nginx_program(tmp_path_factory):
+    """nginx of the machine, or else the one of its distribution's package, unpacked and not installed: that would start it."""
+    found = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    if found:
+        return found
+    folder = tmp_path_factory.mktemp("nginx")
+    subprocess.run("apt-get -qq update; apt-get -qq download nginx && dpkg-deb -x nginx_*.deb .", shell=True, cwd=folder, check=True)
+    return str(folder / "usr/sbin/nginx")
+
+
+@pytest.fixture(name="site", scope="module")
+def fixture_site(tmp_path_factory):
+    """The port, the files of the role and the folder of a site that any number of nginx may run one after the other."""
+    folder, port = tmp_path_factory.mktemp("proxy"), free_port()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", "/CN=proxy", "-addext", "subjectAltName=IP:127.0.0.3", "-keyout", folder / "mlflow.key", "-out", folder / "mlflow.pem"],
+                   check=True, capture_output=True)  # fmt: skip
+    role = Path(__file__).parents[2] / "roles/mlflow_proxy/templates"
+    common = {**LOCAL, **VARIABLES, "mlops_mlflow_port": port, "role_dir": str(role), "mlflow_proxy_certificate_path": str(folder / "mlflow.pem"),
+              "mlflow_proxy_key_path": str(folder / "mlflow.key")}  # fmt: skip
+    done = run_in(folder, {"all": {"vars": common, "children": {"mlflow": {"hosts": {"m1": {}}}, "sparkflows": {"hosts": {"fire1": {}}}}}}, PLAY)
+    assert done.returncode == 0, done.output[-3000:]
+    found = json.loads((folder / "site.json").read_text())
+    (folder / "mlflow.htpasswd").write_text(found["users"])
+    text = found["site"].replace("/etc/nginx/mlops", str(folder)).replace("/run/nginx-mlflow-logins", str(folder / "logins"))
+    (folder / "site.conf").write_text(text)
+    return port, folder
+
+
+@pytest.fixture(name="upstream", scope="module")
+def fixture_upstream(site):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", site[0]), Upstream)
+    server.daemon_threads = True
+    server.seen, server.gate = [], threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(name="proxy")
+def fixture_proxy(site, upstream, nginx_program):
+    """proxy(user, password, path, ...) -> status and headers of the answer. Each test has an nginx that knows no login yet."""
+    port, folder = site
+    shutil.rmtree(folder / "logins", ignore_errors=True)
+    temporary = "".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 2; user root;\n"
+                                       f"events {{}}\nhttp {{ access_log off; {temporary} include {folder}/site.conf; }}\n")  # fmt: skip
+    with subprocess.Popen([nginx_program, "-c", folder / "nginx.conf"]) as process:
+        try:
+            for _ in range(200):
+                with contextlib.suppress(OSError), contextlib.closing(socket.create_connection(("127.0.0.3", port))):
+                    break
+                time.sleep(0.05)
+            upstream.seen.clear()
+            upstream.gate.clear()
+            yield Client(port, folder / "mlflow.pem")
+        finally:
+            upstream.gate.set()
+            process.terminate()
+
+
+class Client:
+    def __init__(self, port, authority):
+        self.port, self.context = port, ssl.create_default_context(cafile=str(authority))
+        self.opened = []
+
+    def send(self, user, path, method="GET", body=None, headers=None, source="127.0.0.1"):
+        """Send a request and leave the answer to be read."""
+        connection = http.client.HTTPSConnection("127.0.0.3", self.port, timeout=60, context=self.context, source_address=(source, 0))
+        login = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else {}
+        connection.request(method, path, body, {**login, **(headers or {})}, encode_chunked="Transfer-Encoding" in (headers or {}))
+        return connection
+
+    def answer(self, connection):
+        with contextlib.closing(connection):
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(), answer.headers
+
+    def __call__(self, *arguments, **options):
+        return self.answer(self.send(*arguments, **options))
+
+    def status(self, *arguments, **options):
+        return self(*arguments, **options)[0]
+
+
+def wait_for(condition):
+    for _ in range(400):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+DANA, READER, WRITER = "dana:p-dana", "Dana:p-Dana", "sparkflows:p-spark"
+WRITE = {"method": "POST", "body": "{}"}
+
+
+def test_users_whose_names_differ_in_case_are_two(proxy, upstream):
+    assert [proxy.status(user, API + "runs/set-tag", **WRITE) for user in (DANA, READER, "d.na:p-dot")] == [200, 403, 403]
+    assert [proxy.status(user, SEARCH) for user in (DANA, READER, "DANA:p-dana", "Dana:p-dana")] == [200, 200, 401, 401]
+    assert upstream.seen.count(("POST", API + "runs/set-tag")) == 1
+
+
+def test_a_right_password_is_no_guess(proxy):
+    """Forty users from one address, and a reader who tries to write: nobody of them guesses."""
+    refused = [proxy.status(READER, API + "runs/create", **WRITE) for _ in range(30)]
+    connections = [proxy.send(f"writer{number}:p-{number}", path, **options) for number in range(40)
+                   for path, options in ((SEARCH, {}), (API + "runs/create", WRITE))]  # fmt: skip
+    first = [proxy.answer(connection)[0] for connection in connections]
+    assert (set(refused), set(first)) == ({403}, {200})
+    assert proxy.status(DANA, SEARCH) == 200
+
+
+def test_who_guesses_is_stopped_and_who_is_known_is_not(proxy):
+    assert proxy.status(WRITER, SEARCH) == 200
+    assert [proxy.status("", SEARCH) for _ in range(40)] == [401] * 40
+    guesses = [proxy(f"dana:guess-{number}", SEARCH) for number in range(16)]
+    assert [status for status, _text, _headers in guesses] == [401] * 11 + [429] * 5
+    assert guesses[0][2].get_all("WWW-Authenticate") == ['Basic realm="MLflow"'] and guesses[-1][2]["Retry-After"]
+    # Not even tried, so that an answer says nothing about it ...
+    assert proxy.status(DANA, SEARCH) == 429
+    # ... while normal work goes on.
+    assert [proxy.status(WRITER, SEARCH) for _ in range(20)] == [200] * 20
+
+
+def test_guesses_that_come_at_once_are_counted_too(proxy):
+    connections = [proxy.send(f"dana:guess-{number}", SEARCH) for number in range(60)]
+    found = [proxy.answer(connection)[0] for connection in connections]
+    assert set(found) == {401, 429} and found.count(401) <= 15, found
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_nobody_takes_all_of_mlflow(proxy, upstream, method):
+    """Readers that do not read, senders that do not send: a login or an address has 3, all together have 5, and others go on."""
+    path = ARTIFACT.replace("model", "endless")
+    options = {"method": method, "headers": {"Content-Length": "1000000"} if method == "PUT" else {}}
+    held = []
+    for users, source, number in (([WRITER], "127.0.0.5", 3), ([WRITER], "127.0.0.6", 3), ([DANA, WRITER], "127.0.0.5", 3), ([DANA], "127.0.0.7", 5)):
+        held += [proxy.send(user, path, source=source, **options) for user in users * 4]
+        assert wait_for(lambda number=number: upstream.seen.count((method, path)) == number)
+    assert proxy.status(DANA, path, source="127.0.0.8", **options) == 503
+    assert upstream.seen.count((method, path)) == 5
+    assert proxy.status("", "/health") == 200
+    assert [proxy.status(user, SEARCH) for user in (WRITER, DANA, READER)] == [200] * 3
+    assert proxy.status(WRITER, API + "runs/create", **WRITE) == 200
+    for connection in held:
+        connection.close()
+    # Who went away holds nothing.
+    assert wait_for(lambda: proxy.status(WRITER, ARTIFACT) == 200)
+
+
+def test_requests_at_once_have_a_limit_and_it_is_the_login_s_own(proxy, upstream):
+    # Who does not know the password takes nothing away from who does.
+    strangers = [proxy.send("sparkflows:wrong", SEARCH + "&held") for _ in range(8)]
+    held = [proxy.send(WRITER, SEARCH + "&held") for _ in range(10)]
+    with ThreadPoolExecutor(len(held)) as pool:
+        waiting = [pool.submit(proxy.answer, connection) for connection in held]
+        assert wait_for(lambda: len(upstream.seen) == 6 and sum(future.done() for future in waiting) == 4)
+        upstream.gate.set()
+        answers = [future.result() for future in waiting]
+    assert sorted(status for status, _text, _headers in answers) == [200] * 6 + [503] * 4
+    assert [json.loads(text)["error_code"] for status, text, _headers in answers if status == 503] == ["TEMPORARILY_UNAVAILABLE"] * 4
+    assert {proxy.answer(connection)[0] for connection in strangers} <= {401, 429}
+
+
+LARGE = json.dumps({"filter": "x" * 5_000_000})
+
+
+@pytest.mark.parametrize("user", [READER, WRITER])
+def test_a_search_is_small(proxy, upstream, user):
+    runs = API + "runs/search"
+    chunks = {"body": iter([LARGE.encode()]), "headers": {"Transfer-Encoding": "chunked"}}
+
+    def status(path, **options):
+        # nginx does not wait for all of it.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
+            return proxy.status(user, path, **options)
+        return "cut"
+
+    assert status(runs, method="POST", body=LARGE) in (413, "cut")
+    assert status(runs, method="GET", body=LARGE) in (413, "cut")
+    assert status(runs, method="POST", **chunks) in (413, "cut")
+    assert status(API + "registered-models/search?filter=" + "x" * 5_000_000) in (414, 400, "cut")
+    assert upstream.seen == []
+    assert status(runs, method="POST", body=json.dumps({"experiment_ids": ["7"] * 9000})) == 200
+    assert proxy.status(WRITER, API + "runs/log-batch", method="POST", body=LARGE) == 200
+
+
+def test_small_pieces_are_put_together(proxy):
+    """Each as a record of its own made a download four times as slow as without the proxy."""
+    with contextlib.closing(proxy.send(READER, ARTIFACT)) as connection:
+        records, found = 0, b""
+        while not found.endswith(b"\r\n0\r\n\r\n"):
+            # One record at a time.
+            found += connection.sock.recv(65536)
+            records += 1
+    assert found.count(b"x") >= PIECES * 100 and records < PIECES / 50
