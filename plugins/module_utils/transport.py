@@ -152,7 +152,10 @@ class HttpClient:
         self.headers = {"Accept": "application/json"}
         self.cookies = CookieJar()
         self._secrets = set()
+        host = urlsplit(self.url).hostname
+        loopback = host in ("localhost", "::1") or host.startswith("127.")
         self._request = Request(
+            use_proxy=not loopback,  # whatever http_proxy says: a proxy has a loopback of its own
             http_agent="ansible-sparkflows.mlops",
             follow_redirects="none",
             use_netrc=False,  # only the options decide who logs in
@@ -160,8 +163,7 @@ class HttpClient:
             cookies=self.cookies,
             context=self._tls_context(validate_certs, ca_path),
         )
-        host = urlsplit(self.url).hostname
-        if self.url.startswith("http:") and not (host in ("localhost", "::1") or host.startswith("127.")):
+        if self.url.startswith("http:") and not loopback:
             self.warn(f"{self.url} is plain http: the login and all data cross the network unencrypted. Prefer https.")
 
     def _tls_context(self, validate_certs, ca_path):

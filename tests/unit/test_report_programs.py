@@ -211,6 +211,12 @@ def fixture_java_home(tmp_path):
     return install
 
 
+def test_no_proxy_is_asked_for_mlflow_on_this_host(mlflow_host, server, reply, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    server.on("GET", "/health", reply("OK"))
+    assert mlflow_host.health(server.url) == (f"GET {server.url}/health: 200 OK", "")
+
+
 @pytest.mark.parametrize(("text", "wanted", "version"), [
     ('openjdk version "1.8.0_504"\nOpenJDK Runtime', "1.8", "1.8.0_504"),
     ('Picked up JAVA_TOOL_OPTIONS: -Dx=1\njava version "1.8.0_201"', "1.8", "1.8.0_201"),
@@ -425,7 +431,8 @@ def test_whatever_goes_wrong_is_in_the_answers(server, reply, tmp_path):
     server.on("GET", "/health", reply("OK"))
     answers = ask("mlflow_host", {
         "java_home": str(tmp_path), "java": "1.8", "python": "3.7", "venv": str(tmp_path), "packages": ["pytest==0.1"],
-        "units": [], "credentials_unit": "fire.service", "credentials": [], "mlflow_url": server.url})
+        "units": [], "credentials_unit": "fire.service", "store_unit": "fire.service", "credentials": [],
+        "mlflow_url": server.url})
     statuses = {check["name"]: (check["status"], check["evidence"]) for check in answers["checks"]}
     missing = f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/bin/java'"
     assert statuses["Java"] == ("failed", missing)

@@ -56,6 +56,10 @@ CASES = {
     "server-no-proxy": ("mlflow_server", {"mlops_mlflow_bind_address": "10.0.0.1", "mlops_mlflow_proxy": "false"}, []),
     "server-roots": ("mlflow_server", {"mlflow_server_artifact_roots": ["s3://b/x", "/srv/a", "relative"]}, [
         "relative in mlflow_server_artifact_roots"]),
+    "server-ipv6": ("mlflow_server", {"mlops_mlflow_bind_address": "::1", "mlops_mlflow_address": "2001:db8::11", "told": {
+        "host": "{{ _mlflow_server_variables.MLFLOW_HOST }}", "here": "{{ mlops_mlflow_local_url }}", "there": "{{ mlops_mlflow_url }}"}}, []),
+    "proxy-ipv6": ("mlflow_proxy", {"mlops_mlflow_bind_address": "::1", "mlflow_proxy_listen_address": "2001:db8::11", "told": {
+        "listen": "{{ _mlflow_proxy_listen }}", "behind": "{{ _mlflow_proxy_tracking }}"}}, []),
     "server-path": ("mlflow_server", {"mlops_mlflow_path": "mlflow/"}, ["mlops_mlflow_path is mlflow/", "begin with a slash"]),
     "proxy": ("mlflow_proxy", {}, []),
     "proxy-strings": ("mlflow_proxy", {"mlflow_proxy_timeout": "60", "mlflow_proxy_artifact_max_size": "100"}, []),
@@ -160,3 +164,10 @@ def fixture_found(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_problem_is_named_before_anything_is_changed(found, name):
     assert CANARY not in problem_of(found[name], CASES[name][2])
+
+
+def test_ipv6_addresses_stand_in_brackets(found):
+    told = {"host": "[::1]", "here": "http://[::1]:5000", "there": "https://[2001:db8::11]:5000"}
+    assert {name: str(found["server-ipv6"][name]).strip() for name in told} == told
+    told = {"listen": "[2001:db8::11]:5000", "behind": "http://[::1]:5000"}
+    assert {name: str(found["proxy-ipv6"][name]).strip() for name in told} == told

@@ -6,6 +6,7 @@ backslash counts twice, and an `omit` among the defaults of a module is handed o
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -98,6 +99,13 @@ def test_finds_what_is_taken_for_a_number():
 
 def test_variables_are_made_numbers_where_they_are_taken_for_such():
     assert [(str(path), names) for path, text, condition in TEMPLATES if (names := taken_for_numbers(text, condition))] == []
+
+
+def test_an_address_stands_in_a_url_as_url_host_says():
+    """An IPv6 address needs brackets there."""
+    bare = re.compile(r"://(' ~ |\{\{ )[^{}~]*address\b(?![^{}~]*\| sparkflows\.mlops\.url_host)")
+    assert bare.search("http://{{ mlops_address }}:1") and bare.search("'http://' ~ mlops_address ~ ':1'")
+    assert [(str(path), text) for path, text, _condition in TEMPLATES if bare.search(text)] == []
 
 
 def module_defaults(node):

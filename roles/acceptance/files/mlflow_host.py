@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -101,13 +102,17 @@ def credentials(units, name, wanted):
 
 
 def health(url):
-    with urllib.request.urlopen(url + "/health", timeout=10) as answer:
+    # No proxy of the environment is asked for what is on this host.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url + "/health", timeout=10) as answer:
         return f"GET {url}/health: {answer.status} {answer.read(100).decode('utf-8', 'replace').strip()}", ""
 
 
 def registry(url):
     from mlflow.tracking import MlflowClient
 
+    # The one for the artifact store may be wanted.
+    direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), urllib.parse.urlsplit(url).hostname]))
+    os.environ.update(no_proxy=direct, NO_PROXY=direct)
     client = MlflowClient(tracking_uri=url, registry_uri=url)
     name, start = "acceptance-probe-" + uuid.uuid4().hex, time.monotonic()
     client.create_registered_model(name, description="Removed again at once by the acceptance check")

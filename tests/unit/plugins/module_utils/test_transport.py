@@ -34,6 +34,12 @@ def client(server, warnings):
     return HttpClient(server.url + "/", "Product", "Check the login.", warnings.append, timeout=5)
 
 
+def test_no_proxy_is_asked_for_what_is_on_this_host(server, client, reply, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    server.on("GET", "/x", reply({"fine": True}))
+    assert client.request("GET", "/x").data() == {"fine": True}
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_idempotent_verbs_are_tried_again_and_that_is_announced(
