@@ -28,8 +28,8 @@ PLAY = """
 - hosts: certificates
   gather_facts: false
   vars:
-    first: {name: served, method: ca, names: [mlflow1.example.com, 192.0.2.1], ca_path: "{{ keys }}/one.pem", ca_key_path: "{{ keys }}/one.key"}
-    second: {ca_path: "{{ keys }}/{{ then }}", ca_key_path: "{{ keys }}/{{ then[:3] }}.key"}
+    first: {name: served, method: ca, names: [mlflow1.example.com, 192.0.2.1], ca_path: one.pem, ca_key_path: one.key}
+    second: {ca_path: "{{ then }}", ca_key_path: "{{ then[:3] }}.key"}
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
       vars: &paths
@@ -70,7 +70,7 @@ def fixture_folder(tmp_path_factory):
         subprocess.run(made, shell=True, check=True, cwd=folder / name)
         (folder / name / "dpkg").write_text("#!/bin/sh\n" + dpkg.format(folder=folder / name) + "\n")
         (folder / name / "dpkg").chmod(0o755)
-    own = {"folder": f"{folder}/{{{{ inventory_hostname }}}}", "keys": str(folder)}
+    own = {"folder": f"{folder}/{{{{ inventory_hostname }}}}"}
     cases = {name: {"between": between, "then": then} for name, (between, then, _new) in CERTIFICATES.items()}
     done = run_in(folder, {"all": {"vars": {**LOCAL, **own}, "children": {
         "certificates": {"hosts": cases}, "sites": {"hosts": dict.fromkeys(SITES, {})}}}}, PLAY)  # fmt: skip
