@@ -32,6 +32,8 @@ AWX_ENVIRONMENT = {
     "ANSIBLE_RETRY_FILES_ENABLED": "False",
     "MAX_EVENT_RES": "700000",
 }
+# Where this computer has what the lab's inventory names: the checkout with its tools, and what labs are made of.
+OWN_FILES = (f"{COLLECTION}/", os.environ.get("LAB_CACHE_DIR", f"{COLLECTION}/.cache/lab") + "/", str(Path(sys.executable).parent) + "/")
 COLORS = re.compile(r"\x1b\[[0-9;]*[mK]")
 
 
@@ -233,18 +235,20 @@ class Result:
 
 
 class Launcher:
-    """Launches job templates. `groups` and `hosts` are the inventory, `secrets` what the operator's vault has."""
+    """Launches job templates. `groups` and `hosts` are the inventory, `secrets` what the operator's vault has, `image` the execution environment, and
+    `network` where its containers are."""
 
-    def __init__(self, folder, project, groups, hosts, secrets, username, key):
+    def __init__(self, folder, project, groups, hosts, secrets, username, key, image, network):
         self.folder, self.project, self.groups, self.hosts = Path(folder), project, groups, hosts
         self.username, self.key = username, key
+        self.image, self.network = image, network
         operator = {**secrets, "awx_machine_username": username, "awx_machine_key": key}
         self.credentials = {credential["key"]: credential for credential in data("awx_credentials", **operator)}
         self.types = {kind["name"]: kind for kind in data("awx_credential_types")}
         self.number, self.lock = 0, threading.Lock()
 
-    def launch(self, template, answers=None, job_type="run", limit="", image="", mounts=(), network=""):
-        """Run a job to its end. `answers` are those of the survey; with an image, the job runs in a container of it."""
+    def launch(self, template, answers=None, job_type="run", limit="", contained=False):
+        """Run a job to its end. `answers` are those of the survey. It runs here, or in a container of the execution environment."""
         given = {**defaults(template), **(answers or {})}
         problems = refused(template, given)
         assert not problems, f"AWX would not make a job of this: {problems}"
@@ -255,11 +259,13 @@ class Launcher:
         for name in ("inventory", "env", "cp"):
             (folder / name).mkdir(parents=True, mode=0o700)
         self.project.copy_to(folder)
-        root = "/runner" if image else str(folder)
+        root = "/runner" if contained else str(folder)
+        exposed = folder.with_suffix(".exposed")
+        hosts = self.exposed(self.hosts, exposed, root) if contained else self.hosts
         files = Files(folder, root)
 
         inventory = folder / "inventory/hosts"
-        inventory.write_text(script_inventory(self.groups, self.hosts), encoding="utf-8")
+        inventory.write_text(script_inventory(self.groups, hosts), encoding="utf-8")
         inventory.chmod(0o700)
 
         own = template.get("extra_vars") or {}
@@ -297,8 +303,8 @@ class Launcher:
             "suppress_env_files": True,
             "fact_cache_type": "",
         }
-        if image:
-            self.run_in_container(job, image, mounts, network)
+        if contained:
+            self.run_in_container(job, exposed)
         else:
             self.run_here(job)
         return self.result(folder, number)
@@ -319,15 +325,33 @@ class Launcher:
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
-    @staticmethod
-    def run_in_container(job, image, mounts, network):
+    def exposed(self, value, place, root):
+        """A variable as the container is given it: files of the project are there, and others of this computer are exposed to jobs, in a folder that
+        everybody may read."""
+        if isinstance(value, dict):
+            return {key: self.exposed(each, place, root) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.exposed(each, place, root) for each in value]
+        if not isinstance(value, str) or not value.startswith(OWN_FILES) or not Path(value).is_file():
+            return value
+        if Path(value).is_relative_to(COLLECTION):
+            name = Path(value).relative_to(COLLECTION)
+            if (self.project.checkout / name).is_file():
+                return f"{root}/project/{name}"
+        place.mkdir(mode=0o755, exist_ok=True)
+        copy = place / Path(value).name
+        shutil.copy(value, copy)
+        copy.chmod(copy.stat().st_mode | 0o444)
+        return str(copy)
+
+    def run_in_container(self, job, exposed):
         """The job's folder goes to the container on its standard input, and what it did comes back on its standard output."""
         import ansible_runner
 
         sent, back = (Path(job["private_data_dir"]).with_suffix(suffix) for suffix in (".sent", ".back"))
         with sent.open("wb") as stream:
             ansible_runner.interface.run(streamer="transmit", _output=stream, **job)
-        command = ["docker", "run", "--rm", "--interactive", f"--network={network}", *(f"--volume={place}:{place}:ro" for place in mounts), image,
+        command = ["docker", "run", "--rm", "--interactive", f"--network={self.network}", f"--volume={exposed}:{exposed}:ro", self.image,
                    "ansible-runner", "worker", "--private-data-dir=/runner"]  # fmt: skip
         with sent.open("rb") as standard_input, back.open("wb") as standard_output:
             done = subprocess.run(command, stdin=standard_input, stdout=standard_output, stderr=subprocess.PIPE, check=False)

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from awx_jobs import Launcher, Project  # noqa: E402
-from awx_lab import ANSWERS, JOBS_AT_A_TIME, LAB_DIR, TEMPLATES, USERNAME, Lab  # noqa: E402
+from awx_lab import ANSWERS, JOBS_AT_A_TIME, LAB_DIR, NAME, TEMPLATES, USERNAME, Lab  # noqa: E402
 
 
 @pytest.fixture(scope="session", name="lab")
@@ -45,7 +45,7 @@ def fixture_project(tmp_path_factory):
 @pytest.fixture(scope="session", name="launcher")
 def fixture_launcher(lab, known, project, tmp_path_factory):
     key = (LAB_DIR / "secrets/awx_machine_key").read_text(encoding="utf-8")
-    return Launcher(tmp_path_factory.mktemp("jobs"), project, known["groups"], known["hosts"], known["secrets"], USERNAME, key)
+    return Launcher(tmp_path_factory.mktemp("jobs"), project, known["groups"], known["hosts"], known["secrets"], USERNAME, key, known["image"], NAME)
 
 
 @pytest.fixture(scope="session", name="together")
@@ -62,16 +62,18 @@ def fixture_together():
 
 @pytest.fixture(scope="session", name="jobs")
 def fixture_jobs(lab, launcher, together, known):
-    """All templates, each once, in the order in which an operator has to launch them: nothing can be served before there is a model."""
+    """All templates, each once, in the order in which an operator has to launch them: nothing can be served before there is a model. As in AWX they
+    run in the execution environment, as its own account, with nothing of this computer but the files that are exposed to jobs."""
+    launch = partial(launcher.launch, contained=True)
     declared = {host: {name: values[name] for name in ("model_serving_models", "acceptance_samples")} for host, values in launcher.hosts.items()}
     for values in launcher.hosts.values():
         values.update(model_serving_models=[], acceptance_samples=[])
-    jobs = {"site": launcher.launch(TEMPLATES["site"], ANSWERS["site"])}
+    jobs = {"site": launch(TEMPLATES["site"], ANSWERS["site"])}
     if jobs["site"].status == "successful":
         lab.playbook("playbooks/lab_model.yml", "tests/lab/model_repository.yml")
     for host, values in launcher.hosts.items():
         values.update(declared[host])
     rest = {name: template for name, template in TEMPLATES.items() if name not in ("site", "verify")}
-    jobs.update(together({name: partial(launcher.launch, template, ANSWERS[name]) for name, template in rest.items()}))
-    jobs["verify"] = launcher.launch(TEMPLATES["verify"], ANSWERS["verify"])
+    jobs.update(together({name: partial(launch, template, ANSWERS[name]) for name, template in rest.items()}))
+    jobs["verify"] = launch(TEMPLATES["verify"], ANSWERS["verify"])
     return jobs

@@ -1,4 +1,4 @@
-"""Every template launched, from fresh machines to scored rows, and what AWX keeps of each job."""
+"""Every template launched in the execution environment, from fresh machines to scored rows, and what AWX keeps of each job."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def test_job_succeeds_without_a_warning(jobs, name):
     assert warnings(job) == []
     assert not any(event["event"] in ("runner_on_failed", "runner_on_unreachable") and not event["event_data"].get("ignore_errors")
                    for event in job.events)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_job_ran_what_is_checked_out(jobs, name):
+    """The collection comes with the project; the execution environment has only what the project needs."""
+    paths = {event["event_data"]["task_path"] for event in jobs[name].events if "/roles/" in event.get("event_data", {}).get("task_path", "")}
+    assert paths and all(path.startswith("/runner/project/") for path in paths)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
