@@ -32,9 +32,9 @@ test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true $(RUNS)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
-BENCHES ?= batch_scoring serving
+BENCHES ?= batch_scoring serving artifacts
 .PHONY: bench
-bench: setup ## One million rows through batch scoring; requests while a served model is replaced (one of them: BENCHES=serving)
+bench: setup ## One million rows through batch scoring; requests while a served model is replaced; artifacts through the proxy (one of them: BENCHES=serving)
 	@export LAB_NAME=bench; trap 'ansible-playbook playbooks/lab_down.yml' EXIT; \
 	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml $(BENCHES:%=tests/bench/%.yml) \
 	  && cat $(BENCHES:%=reports/bench/%.txt)
