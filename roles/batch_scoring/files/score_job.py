@@ -555,7 +555,7 @@ class Scorer:
 
         column = self.model["prediction_column"] or PREDICTION
         if self.native:
-            schema = StructType().add(ROW, "bigint", False)
+            schema = StructType().add(ROW, _parse_datatype_string("bigint"))
             for name, kind in columns:
                 schema = schema.add(name, _parse_datatype_string(TYPES[kind][0]))
             scored = self.transform(frame.mapInPandas(parser(header, columns), schema))
