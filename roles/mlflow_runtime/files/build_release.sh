@@ -1,7 +1,8 @@
 # build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated> <link to the live release>  < settings
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was
-# interrupted, and is thrown away: at the end of this program, or by the next one if this one is killed. Settings of the installer (NAME=value lines) come by stdin: some are secret.
+# interrupted, and is thrown away: at the end of this program, or by the next one if this one is killed. Settings of the installer
+# (NAME=value lines) come by stdin: some are secret.
 set -euo pipefail
 umask 022
 
