@@ -9,8 +9,15 @@ import base64
 import binascii
 import re
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+from ansible.errors import AnsibleFilterError
+
+try:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+except ImportError as exc:
+    MISSING = exc
+else:
+    MISSING = None
 
 HIDDEN = "********"
 # Shorter pieces of a secret are in other words, too: of a host's name, say.
@@ -24,6 +31,8 @@ OTHERS = re.compile(rb"sk-(ssh|ecdsa)-|ssh-dss")
 
 def private_key_problem(key, passphrase=""):
     """Nothing of the key is in the text: it is for a log."""
+    if MISSING:
+        raise AnsibleFilterError(f"private_key_problem needs the Python library cryptography on the controller (requirements.txt): {MISSING}")
     text = key.strip()
     if "PRIVATE KEY-----" not in text:
         if text.startswith("PuTTY-User-Key-File"):

@@ -466,7 +466,7 @@ class JsonRows:
         for line, values in enumerate(self.data, 1):
             for place, found in enumerate(values):
                 if isinstance(found, float) and not math.isfinite(found):
-                    if found == found:
+                    if not math.isnan(found):
                         raise MlopsError(f"{where}: row {line}: {self.columns[place]} is too large for a number.")
                     values[place] = None
 
@@ -569,7 +569,7 @@ def chosen(prediction, field):
 
 
 def known(prediction, where):
-    if prediction is None or prediction != prediction:
+    if prediction is None or (isinstance(prediction, float) and math.isnan(prediction)):
         raise MlopsError(f"The model has no prediction for {where}.")
     return prediction
 

@@ -96,7 +96,7 @@ def refused(template, answers):
                 problems.append(f"'{name}' value {value} is too small (length is {len(value)} must be at least {least}).")
             if most is not None and len(value) > most:
                 problems.append(f"'{name}' value {value} is too large (must be no more than {most}).")
-        elif kind == "integer" and type(value) is not int:
+        elif kind == "integer" and (isinstance(value, bool) or not isinstance(value, int)):
             problems.append(f"Value {value} for '{name}' expected to be an integer.")
         elif kind == "integer":
             if least is not None and value < least:

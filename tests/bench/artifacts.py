@@ -78,7 +78,7 @@ def main(direct, proxy, authority, megabytes, rounds):
 
     best, peaks = {}, {}
     try:
-        for _ in range(int(rounds)):
+        for _round in range(int(rounds)):
             for name, url in (("direct", direct), ("proxy", proxy)):
                 for work in (up, down):
                     seconds = measured(peaks, lambda work=work, url=url: work(url))

@@ -9,6 +9,7 @@ became 0, a number without its last digit. So what it says in training is comput
 
 import csv
 import io
+import math
 import os
 import random
 import sys
@@ -72,7 +73,7 @@ class Sensors(DataSet):
         return ["Köln; Süd" if line % 3 else f"Straße {line}", *values]
 
     def predict(self, record):
-        return sum((1.0 + place) * value if value == value else -1000.0 for place, value in enumerate(record.values()))
+        return sum((1.0 + place) * value if not math.isnan(value) else -1000.0 for place, value in enumerate(record.values()))
 
 
 class Spectra(DataSet):

@@ -71,7 +71,7 @@ class Upstream(http.server.BaseHTTPRequestHandler):
             if "artifacts/" in self.path and self.command == "GET":
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                for _ in range(PIECES * (500 if "endless" in self.path else 1)):
+                for _time in range(PIECES * (500 if "endless" in self.path else 1)):
                     self.wfile.write(b"64\r\n" + b"x" * 100 + b"\r\n")
                 self.wfile.write(b"0\r\n\r\n")
             else:
@@ -143,7 +143,7 @@ def fixture_proxy(site, upstream, nginx_program):
                                        f"events {{}}\nhttp {{ access_log off; {temporary} include {folder}/site.conf; }}\n")  # fmt: skip
     with subprocess.Popen([nginx_program, "-c", folder / "nginx.conf"]) as process:
         try:
-            for _ in range(200):
+            for _time in range(200):
                 with contextlib.suppress(OSError), contextlib.closing(socket.create_connection(("127.0.0.3", port))):
                     break
                 time.sleep(0.05)
@@ -180,7 +180,7 @@ class Client:
 
 
 def wait_for(condition):
-    for _ in range(400):
+    for _time in range(400):
         if condition():
             return True
         time.sleep(0.05)
@@ -199,7 +199,7 @@ def test_users_whose_names_differ_in_case_are_two(proxy, upstream):
 
 def test_a_right_password_is_no_guess(proxy):
     """Forty users from one address, and a reader who tries to write: nobody of them guesses."""
-    refused = [proxy.status(READER, API + "runs/create", **WRITE) for _ in range(30)]
+    refused = [proxy.status(READER, API + "runs/create", **WRITE) for _time in range(30)]
     connections = [proxy.send(f"writer{number}:p-{number}", path, **options) for number in range(40)
                    for path, options in ((SEARCH, {}), (API + "runs/create", WRITE))]  # fmt: skip
     first = [proxy.answer(connection)[0] for connection in connections]
@@ -209,14 +209,14 @@ def test_a_right_password_is_no_guess(proxy):
 
 def test_who_guesses_is_stopped_and_who_is_known_is_not(proxy):
     assert proxy.status(WRITER, SEARCH) == 200
-    assert [proxy.status("", SEARCH) for _ in range(40)] == [401] * 40
+    assert [proxy.status("", SEARCH) for _time in range(40)] == [401] * 40
     guesses = [proxy(f"dana:guess-{number}", SEARCH) for number in range(16)]
     assert [status for status, _text, _headers in guesses] == [401] * 11 + [429] * 5
     assert guesses[0][2].get_all("WWW-Authenticate") == ['Basic realm="MLflow"'] and guesses[-1][2]["Retry-After"]
     # Not even tried, so that an answer says nothing about it ...
     assert proxy.status(DANA, SEARCH) == 429
     # ... while normal work goes on.
-    assert [proxy.status(WRITER, SEARCH) for _ in range(20)] == [200] * 20
+    assert [proxy.status(WRITER, SEARCH) for _time in range(20)] == [200] * 20
 
 
 def test_guesses_that_come_at_once_are_counted_too(proxy):
@@ -247,8 +247,8 @@ def test_nobody_takes_all_of_mlflow(proxy, upstream, method):
 
 def test_requests_at_once_have_a_limit_and_it_is_the_login_s_own(proxy, upstream):
     # Who does not know the password takes nothing away from who does.
-    strangers = [proxy.send("sparkflows:wrong", SEARCH + "&held") for _ in range(8)]
-    held = [proxy.send(WRITER, SEARCH + "&held") for _ in range(10)]
+    strangers = [proxy.send("sparkflows:wrong", SEARCH + "&held") for _time in range(8)]
+    held = [proxy.send(WRITER, SEARCH + "&held") for _time in range(10)]
     with ThreadPoolExecutor(len(held)) as pool:
         waiting = [pool.submit(proxy.answer, connection) for connection in held]
         assert wait_for(lambda: len(upstream.seen) == 6 and sum(future.done() for future in waiting) == 4)

@@ -85,8 +85,8 @@ def columns(kind, body):
     if not isinstance(data, dict):
         return names(data)
     rows = data.get("data") if isinstance(data.get("data"), list) else []
-    return max([names(data.get(key)) for key in ("inputs", "instances", "data")] + [len(row) for row in [data.get("columns"), *rows]
-                                                                                     if isinstance(row, list)])
+    lists = [row for row in [data.get("columns"), *rows] if isinstance(row, list)]
+    return max([names(data.get(key)) for key in ("inputs", "instances", "data")] + [len(row) for row in lists])
 
 
 class Narrow:

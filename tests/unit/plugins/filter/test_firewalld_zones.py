@@ -16,12 +16,12 @@ ZONE = """{name}{state}
   sources: {sources}
   services: {services}
   ports: {ports}
-  protocols: 
+  protocols:
   forward: yes
   masquerade: no
-  forward-ports: 
-  source-ports: 
-  icmp-blocks: 
+  forward-ports:
+  source-ports:
+  icmp-blocks:
   rich rules: {rules}
 """
 SERVICES = """
