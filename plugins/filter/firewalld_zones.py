@@ -23,13 +23,14 @@ def overlaps(one, other):
 
 
 def zones_of(said):
-    """The active zones as firewall-cmd shows them: (name, {field: words}, rich rules)."""
+    """The zones in use as firewall-cmd shows them: (name, whether it is for all that no zone is named for, {field: words}, rich rules)."""
     for block in re.split(r"\n(?=\S)", said):
         head, _newline, body = block.partition("\n")
-        found = re.fullmatch(r"(\S+) \((?:[a-z]+, )*active\)", head.strip())
-        if found:
+        found = re.fullmatch(r"(\S+) \(([a-z, ]+)\)", head.strip())
+        states = found[2].split(", ") if found else []
+        if "active" in states or "default" in states:
             fields = {name: words.split() for name, words in re.findall(r"^  ([a-z-]+): ?(.*)$", body, re.M)}
-            yield found[1], fields, re.findall(r"^\s+(rule .*)$", body, re.M)
+            yield found[1], "default" in states, fields, re.findall(r"^\s+(rule .*)$", body, re.M)
 
 
 def services_of(said):
@@ -44,8 +45,9 @@ def services_of(said):
 
 def firewalld_zone_problems(said, ports):
     services, problems = services_of(said), []
-    for zone, fields, rules in zones_of(said):
-        outside = [name for name in fields.get("interfaces", []) if not OWN_BRIDGE.match(name)] + fields.get("sources", [])
+    for zone, is_default, fields, rules in zones_of(said):
+        bound = fields.get("interfaces", []) + fields.get("sources", [])
+        outside = [name for name in bound if not OWN_BRIDGE.match(name)] or (["all that is in no other zone"] if is_default and not bound else [])
         if not outside:
             continue
         remedy = f"firewall-cmd --permanent --zone={zone}"

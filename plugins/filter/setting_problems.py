@@ -42,6 +42,8 @@ def problem_of(name, option, variables):
     kind = option.get("type", "str")
     if kind == "int":
         value = variables[name]
+        if value is None:  # as if it were not set
+            return ""
         if not re.fullmatch("-?[0-9]+", str(value)):
             return f"{name} is '{value}': set it to a whole number, without a space before or after it."
         if PORT.search(name) and not 0 < int(value) < 65536:

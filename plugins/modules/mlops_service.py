@@ -280,9 +280,8 @@ class Service:
     def keep(self):
         """The service has answered: keep what it has answered with."""
         params = self.module.params
-        files = {path: capture(path) for path in params["files"]}
         found = {
-            "files": {path: file for path, file in files.items() if file},
+            "files": {path: capture(path) for path in params["files"]},
             "asked": {key: params[key] for key in ("host", "port", "url", "body", "timeout")},
         }
         if found["files"] and found != self.proven():
@@ -303,6 +302,9 @@ class Service:
             raise
 
     def put_back(self, path, former):
+        if not former:
+            os.unlink(path)
+            return
         if "link" in former:
             temporary = f"{path}.{os.getpid()}"
             os.symlink(former["link"], temporary)
@@ -320,6 +322,7 @@ class Service:
         """Have what ran before run again. Says what was done."""
         proven = self.proven()
         files = proven.get("files", {})
+        # What was not there before goes again.
         differing = [path for path in self.module.params["files"] if path in files and files[path] != capture(path)]
         if not differing:
             if proven or self.enabled(state):

@@ -275,7 +275,8 @@ def number(text):
         return None
     if not text.lstrip("-").isdigit():
         return float(text)
-    found = int(text)
+    # Python converts no number of thousands of digits.
+    found = int(text) if len(text) <= 20 else LARGEST
     return found if -LARGEST <= found < LARGEST else None
 
 
@@ -601,7 +602,11 @@ class Predictions:
             self.write(header, params["prediction_column"])
 
     def write(self, row, prediction):
-        self.stream.write(row.scored(self.table.separator + as_field(prediction, self.table.separator)))
+        try:
+            self.stream.write(row.scored(self.table.separator + as_field(prediction, self.table.separator)))
+        except UnicodeEncodeError as exc:
+            character, encoding = exc.object[exc.start], self.table.encoding
+            raise MlopsError(f"The prediction of line {row.line} has {character!r}, which {encoding} does not have: convert src to UTF-8.") from exc
 
     def add(self, rows, predictions):
         whole = self.json and not self.field

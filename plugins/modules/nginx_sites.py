@@ -150,7 +150,7 @@ from ansible_collections.sparkflows.mlops.plugins.module_utils.places import rel
 
 PREFIX = "mlops"
 # Folders of runs, beside the configuration.
-WORK = ".nginx-"
+WORK = ".mlops-nginx-"
 # The kernel counts a process's start in ticks.
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 WORKER = "nginx: worker process"
@@ -353,9 +353,11 @@ def left_behind(nginx):
     """Folders of runs that were cut off. Nobody holds them any more."""
     found = []
     for folder in glob.glob(os.path.join(os.path.dirname(nginx.root), WORK + "*")):
+        if os.path.islink(folder) or not os.path.isdir(folder):
+            continue
         try:
             os.close(hold(folder))
-        except BlockingIOError:  # another run is at work
+        except OSError:  # another run is at work
             continue
         found.append(folder)
     return found

@@ -236,10 +236,15 @@ def write_plain(path, target, dialect):
 def compare_csv(given_path, scored_path, dialect):
     """The number of scored rows, if they are those of the input in their order. The scored file then has them as they went in."""
     csv_files.check_text(scored_path)
-    rows, exact = csv_files.read_scored(lambda read: compare_rows(given_path, scored_path, dialect, read))
-    if not exact:
+    rows, exact, read = csv_files.read_scored(lambda read: (*compare_rows(given_path, scored_path, dialect, read), read))
+    if not exact or read is not csv_files.read_rows:
         merged = scored_path + ".merged"
-        csv_files.read_scored(lambda read: merge(given_path, scored_path, dialect, read, merged))
+        if os.path.lexists(merged):  # who scored may have put it there, perhaps as a link
+            os.unlink(merged)
+        try:
+            merge(given_path, scored_path, dialect, read, merged)
+        except UnicodeEncodeError as exc:
+            raise Refused(f"a prediction has {exc.object[exc.start]!r}, which {dialect.encoding} does not have: convert the input to UTF-8") from exc
         os.rename(merged, scored_path)
     return rows
 
@@ -276,7 +281,7 @@ def begins(given, scored):
 
 def merge(given_path, scored_path, dialect, read, target):
     """The rows as they went in, and what was predicted after each."""
-    with open(target, "w", encoding=csv_files.encoding_of(given_path, dialect.encoding), newline="") as file:
+    with open(target, "x", encoding=csv_files.encoding_of(given_path, dialect.encoding), newline="") as file:
         end = ""
         for given, scored in zip(dialect.rows(given_path), scored_rows(scored_path, read)):
             end = csv_files.line_end(given[2]) or end or "\n"

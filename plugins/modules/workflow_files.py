@@ -48,7 +48,7 @@ options:
     default: {}
 notes:
   - What the workflow wrote is CSV in UTF-8 with a header, with quotation marks as RFC 4180 has them or as Spark writes
-    them by default (C(\\")). More columns than those of the input are left out.
+    them by default (C(\")). More columns than those of the input are left out.
 seealso:
   - module: sparkflows.mlops.scored_files
   - module: sparkflows.mlops.sparkflows_workflow_run

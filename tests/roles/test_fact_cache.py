@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from playbook_run import PROGRAMS
 
 INVENTORY = """
 mlflow: {hosts: {m1: {ansible_connection: local, ansible_python_interpreter: "{{ ansible_playbook_python }}"}}}
@@ -42,12 +43,13 @@ def fixture_preflight(tmp_path):
         "ANSIBLE_CACHE_PLUGIN": "jsonfile",
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "cache"),
         "ANSIBLE_GATHERING": "smart",
+        "ANSIBLE_HOME": str(tmp_path / "home"),
         "ANSIBLE_CONFIG": str(Path(__file__).parents[2] / "ansible.cfg"),
     }
 
     def run(port, tmp_dir=""):
         (tmp_path / "inventory" / "group_vars" / "all.yml").write_text(VARIABLES.format(port=port, tmp_dir=tmp_dir))
-        command = ["ansible-playbook", "-i", tmp_path / "inventory", tmp_path / "play.yml"]
+        command = [PROGRAMS / "ansible-playbook", "-i", tmp_path / "inventory", tmp_path / "play.yml"]
         done = subprocess.run(command, env={**os.environ, **caching}, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 

@@ -39,7 +39,9 @@ def number(text):
         return None
     if not text.lstrip("-").isdigit():
         return float(text) if math.isfinite(float(text)) else None
-    return int(text) if -LARGEST <= int(text) < LARGEST else None
+    # Python converts no number of thousands of digits.
+    found = int(text) if len(text) <= 20 else LARGEST
+    return found if -LARGEST <= found < LARGEST else None
 
 
 def is_empty(text):

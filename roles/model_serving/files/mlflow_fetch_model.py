@@ -46,15 +46,19 @@ def fetch(uri, wanted):
     from mlflow.artifacts import download_artifacts
 
     home = os.path.dirname(wanted)
-    # The home is this instance's alone, and what else lies in it is damaged or of a version that it does not serve any more.
+    partial = os.path.join(home, ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    os.mkdir(partial)
+    files = download_artifacts(artifact_uri=uri, dst_path=partial)
+    # The home is this instance's alone, and what else lies in it is damaged or of a version that it does not serve any more. It goes when
+    # there is better.
     for entry in list(os.scandir(home)):
+        if entry.path == partial:
+            continue
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)
         else:
             os.unlink(entry.path)
-    partial = os.path.join(home, ".partial")
-    os.mkdir(partial)
-    files = download_artifacts(artifact_uri=uri, dst_path=partial)
     with open(os.path.join(home, DIGESTS), "w", encoding="utf-8") as stream:
         json.dump(digests(files), stream)
     # A directory with this name is complete.

@@ -77,7 +77,10 @@ def columns(kind, body):
     if kind.startswith("text/csv"):
         rows = csv.reader(io.StringIO(body.decode("utf-8", "replace"), newline=""))
         # A first row that is longer than the header makes columns, too.
-        return max([len(row) for row, _line in zip(filter(None, rows), range(2))] or [0])
+        try:
+            return max([len(row) for row, _line in zip(filter(None, rows), range(2))] or [0])
+        except csv.Error:
+            return 0
     try:
         data = json.loads(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):

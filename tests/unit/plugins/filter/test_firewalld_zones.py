@@ -50,6 +50,7 @@ def test_what_is_well(fields):
 @pytest.mark.parametrize(("fields", "words"), [
     ({"ports": "5000/tcp"}, "opens 5000/tcp to everybody: firewall-cmd --permanent --zone=public --remove-port=5000/tcp"),
     ({"ports": "443/tcp 5015-5030/tcp"}, "opens 5015-5030/tcp"), ({"ports": "1024-65535/tcp", "state": " (default, active)"}, "1024-65535/tcp"),
+    ({"ports": "5000/tcp", "state": " (default)", "interfaces": ""}, "opens 5000/tcp"),
     ({"services": "ssh docker-registry"}, "opens the service docker-registry (5000/tcp)"),
     ({"name": "trusted", "target": "ACCEPT", "interfaces": "", "sources": "10.0.0.0/8"}, "zone trusted (10.0.0.0/8) lets everything in"),
     ({"name": "docker", "target": "ACCEPT", "interfaces": "docker0 eth1"}, "zone docker (eth1) lets everything in"),

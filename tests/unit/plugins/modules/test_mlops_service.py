@@ -276,6 +276,16 @@ def test_the_former_files_come_back_and_run(run, systemd, settings):
     assert run(files=settings.files)["failed"] and settings.file.read_text() == "three"
 
 
+def test_a_file_that_was_not_there_before_goes_again(run, systemd, settings, tmp_path):
+    added = tmp_path / "added.env"
+    settings.file.write_text("three")
+    assert run(files=[*settings.files, str(added)])["answer"] == "OK"
+    added.write_text("zwei")
+    (systemd.home / "refuses").write_text(f"test -e {added}")
+    result = run(files=[*settings.files, str(added)])
+    assert f"has been put back ({added}), and runs" in result["msg"] and not added.exists()
+
+
 def test_a_run_that_was_killed_before_the_answer_is_made_good(run, systemd, settings, web):
     systemd.start(*settings.files)
     web.answers = [(503, "")]

@@ -141,10 +141,10 @@ def test_broken_file_of_somebody_else_is_named_though_nothing_changes(run, nginx
 
 
 def test_what_a_power_failure_has_left_is_removed(run, nginx):
-    left = nginx.root.parent / ".nginx-left"
+    left = nginx.root.parent / ".mlops-nginx-left"
     (left / "new/mlops").mkdir(parents=True)
     (left / "new/mlops/mlflow.key").write_text(CANARY)
-    used = nginx.root.parent / ".nginx-used"
+    used = nginx.root.parent / ".mlops-nginx-used"
     used.mkdir()
     handle = nginx_sites.hold(str(used))
     try:
@@ -165,7 +165,7 @@ def test_secrets_lie_in_the_folder_of_the_run_only(run, nginx, monkeypatch):
     """A power failure in the middle leaves nothing elsewhere."""
     seen = []
     monkeypatch.setattr(os, "fsync", lambda _handle: seen.extend(
-        path for path in nginx.root.parent.rglob("*") if path.is_file() and ".nginx-" not in str(path) and CANARY in path.read_text()))
+        path for path in nginx.root.parent.rglob("*") if path.is_file() and ".mlops-nginx-" not in str(path) and CANARY in path.read_text()))
     run(files=[("mlops/users", CANARY)])
     assert seen == [] and (nginx.root / "mlops/users").read_text() == CANARY
 

@@ -392,6 +392,33 @@ def test_what_spark_writes_is_read(scoring):
     assert [row[:2] for row in rows[1:]] == [[str(number), text] for number, text in enumerate(texts)]
 
 
+def test_what_spark_predicts_is_read_as_the_rows_are(scoring):
+    scoring.put("a.csv", "t\r\nsay hi\r\n")
+    plan = scoring.plan()
+    # Another reader would find two values more in it, and take the last one.
+    Path(plan["pending"][0]["staged"]).write_text('t,prediction\n"say hi","say \\", x"\n', newline="")
+    assert scoring.commit(plan)["failures"] == {}
+    assert list(csv.reader(io.StringIO(scored_in(scoring).decode(), newline=""))) == [["t", "prediction"], ["say hi", 'say ", x']]
+
+
+def test_a_link_beside_what_was_scored_is_not_followed(scoring, tmp_path):
+    scoring.put("a.csv", "t\r\n1\r\n")
+    plan, victim = scoring.plan(), tmp_path / "victim"
+    victim.write_text("mine")
+    staged = Path(plan["pending"][0]["staged"])
+    staged.write_text("t,prediction\n1,2\n", newline="")
+    staged.with_name(staged.name + ".merged").symlink_to(victim)
+    assert scoring.commit(plan)["failures"] == {}
+    assert victim.read_text() == "mine" and scored_in(scoring) == b"t,prediction\r\n1,2\r\n"
+
+
+def test_a_prediction_that_the_encoding_does_not_have(scoring):
+    scoring.put("a.csv", "t\n1\n")
+    plan = scoring.plan(encoding="cp1252")
+    Path(plan["pending"][0]["staged"]).write_text("t,prediction\n1,Łódź\n", encoding="utf-8", newline="")
+    assert "'Ł', which cp1252 does not have" in scoring.commit(plan, encoding="cp1252")["failures"]["a.csv"]
+
+
 def test_names_that_spark_and_pandas_give(scoring):
     scoring.put("a.csv", ",x,\n0,1,2\n")
     assert scoring.run(lambda rows: [["_c0", "x", "Unnamed: 2", "prediction"], *rows[1:]])["failures"] == {}
