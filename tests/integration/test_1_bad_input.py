@@ -59,11 +59,11 @@ def test_sparkflows_down(lab, before):
 
 
 def test_zone_that_opens_a_port_to_everybody(lab, before):
-    lab.sh("mlflow1", "firewall-cmd --quiet --add-port=5000/tcp --add-service=docker-registry")
+    lab.sh("mlflow1", "firewall-cmd --quiet --add-port=5000/tcp && firewall-cmd --quiet --add-service=docker-registry")
     try:
         refused(lab, lab.run("site.yml"), ["mlflow1", "opens 5000/tcp to everybody", "service docker-registry (5000/tcp)", "--remove-port"], before)
     finally:
-        lab.sh("mlflow1", "firewall-cmd --quiet --remove-port=5000/tcp --remove-service=docker-registry")
+        lab.sh("mlflow1", "firewall-cmd --quiet --remove-port=5000/tcp; firewall-cmd --quiet --remove-service=docker-registry")
 
 
 def test_tmp_noexec_without_the_setting(lab, before):
