@@ -75,6 +75,11 @@ images: lab ## What takes long to build and serves several labs: scorer image, e
 integration: $(IMAGES) ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
 	pytest tests/integration
 
+# Not part of make test, which has its time to keep.
+.PHONY: test-long
+test-long: $(IMAGES) ## Five data sets through all offline methods
+	pytest tests/long
+
 .PHONY: test-awx
 test-awx: $(IMAGES) ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
 	LAB_NAME=awx pytest tests/awx
