@@ -23,13 +23,21 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 # The long ones first.
-RUNS := integration molecule-offline_scoring roles molecule-two_hosts molecule-serving test-awx molecule-default molecule-stores molecule-mode_remote molecule-mode_local
-SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS)))
-.PHONY: test
+RUNS := integration roles molecule-serving molecule-default
+# What has no room in the time of make test.
+LONG_RUNS := molecule-offline_scoring test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local data-sets
+SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS) $(LONG_RUNS)))
 # Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
-test: setup ## All of lint, sanity, unit, roles, integration, Molecule and AWX
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target images unit lint sanity
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target LAB= IMAGES= PREPARED=true $(RUNS)
+AT_ONCE := $(MAKE) --no-print-directory --jobs 3 --output-sync=target
+.PHONY: test
+test: setup ## What a change has to pass: lint, sanity, unit, roles, integration, the main path, serving
+	@$(AT_ONCE) images unit lint sanity
+	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(RUNS)
+
+.PHONY: test-long
+test-long: setup ## The rest: offline scoring, AWX, deploy modes, stores, several hosts, five data sets
+	@$(AT_ONCE) images
+	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
 BENCHES ?= batch_scoring serving artifacts
@@ -75,9 +83,8 @@ images: lab ## What takes long to build and serves several labs: scorer image, e
 integration: $(IMAGES) ## Playbook runs on bad input, on a killed run, with secrets that must not be seen
 	pytest tests/integration
 
-# Not part of make test, which has its time to keep.
-.PHONY: test-long
-test-long: $(IMAGES) ## Five data sets through all offline methods
+.PHONY: data-sets
+data-sets: $(IMAGES) ## Five data sets through all offline methods
 	pytest tests/long
 
 .PHONY: test-awx
