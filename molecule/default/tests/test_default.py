@@ -103,12 +103,10 @@ def test_junit_report_agrees(report):
     assert not root.findall(".//failure")
 
 
-@pytest.mark.parametrize("name", ["resolv.conf", "nsswitch.conf"])
-def test_mlflow_sees_what_others_put_in_the_place_of_a_file(mlflow, name):
-    """As resolvconf, NetworkManager and Ansible do it: another file under the same name."""
+def test_mlflow_sees_what_others_put_in_the_place_of_a_file(mlflow):
+    """As resolvconf, NetworkManager and Ansible do it: another file under the same name. Not resolv.conf itself, which the engine mounts here."""
+    name = "nsswitch.conf"
     seen = f"runuser -u mlflow -- cat /proc/{mlflow.service('mlflow').systemd_properties['MainPID']}/root/etc/{name}"
-    # The engine mounts some of them. What comes after this test needs what they say.
-    mlflow.run(f"cp /etc/{name} /run/{name}; umount /etc/{name}; cat /run/{name} > /etc/{name}")
     replace = f"cp /etc/{name} /etc/{name}.new && echo '# %s' >> /etc/{name}.new && mv /etc/{name}.new /etc/{name}"
     for number in range(2):
         mlflow.run_expect([0], replace % number)
