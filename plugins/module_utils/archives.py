@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Unpacking archives of strangers: files and folders only, below one new directory, within limits."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os
@@ -18,7 +16,7 @@ PIECE = 1 << 20
 # Headers and names of a tar archive are read in one go; no honest one is as large.
 LARGEST_READ = 16 * PIECE
 # A chain of name headers in a tar archive ends in a RecursionError.
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RecursionError)
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RecursionError)
 
 
 class Limits:
@@ -53,6 +51,10 @@ def unpack(archive, directory, megabytes, files):
         raise MlopsError(f"it is damaged ({error})") from error
     except NotImplementedError as error:
         raise MlopsError(f"it is packed in a way that Python cannot unpack ({error})") from error
+    except OSError as error:
+        if error.errno:
+            raise
+        raise MlopsError(f"it is damaged ({error})") from error  # gzip says it so; BadGzipFile has a name since Python 3.8 only
 
 
 def is_tar(path):

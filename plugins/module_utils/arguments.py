@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The connection options that every module shares; documented in the doc fragment `connection`."""
 
-from __future__ import annotations
-
 from ansible.module_utils.basic import env_fallback
 
 

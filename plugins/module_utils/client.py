@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Sparkflows on top of the HTTP transport: the three ways to log in, and verbs that speak JSON."""
 
-from __future__ import annotations
-
 import html
 import re
 import time

@@ -6,8 +6,6 @@ The plan and the record (module scored_files), the workflow's files (module work
 which has a copy of this file beside it. So: the standard library only, and nothing of Ansible.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import itertools

@@ -6,8 +6,6 @@ Kept for each secret: a salted, slow hash of what was written, and what the serv
 and same show: nothing to do. Another hash: the wanted value changed. Another show: somebody changed it on the server.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What an access token says about itself. Its signature is the server's business."""
 
-from __future__ import annotations
-
 import base64
 import json
 import time

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """MLflow's model registry over its REST API (MLflow 1.30, API 2.0)."""
 
-from __future__ import annotations
-
 import re
 
 from ansible.module_utils.basic import env_fallback

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The one place where modules get their status, diff, check mode, log line and error text."""
 
-from __future__ import annotations
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils.arguments import connection_spec
 from ansible_collections.sparkflows.mlops.plugins.module_utils.client import SparkflowsClient

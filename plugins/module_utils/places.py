@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Where files are put: folders that others can enter, and the SELinux context that belongs to the place."""
 
-from __future__ import annotations
-
 import os
 
 

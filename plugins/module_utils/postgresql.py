@@ -5,8 +5,6 @@
 A check before anything is installed cannot count on a driver on the host. Where there is one, use that.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac
@@ -31,6 +29,10 @@ class ServerError(MlopsError):
         self.code = fields.get("C", "")
 
 
+def digest(key, message):
+    return hmac.new(key, message, "sha256").digest()
+
+
 class Scram:
     """SCRAM-SHA-256 (RFC 5802, 7677) without channel binding. The server has to know the password, too."""
 
@@ -52,10 +54,10 @@ class Scram:
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields["s"]), int(fields["i"]))
         final = f"c=biws,r={fields['r']}"
         message = f"{self.first},{challenge},{final}".encode()
-        client_key = hmac.digest(salted, b"Client Key", "sha256")
-        signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
+        client_key = digest(salted, b"Client Key")
+        signature = digest(hashlib.sha256(client_key).digest(), message)
         proof = bytes(one ^ other for one, other in zip(client_key, signature))
-        self.wanted = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), message, "sha256")
+        self.wanted = digest(digest(salted, b"Server Key"), message)
         return f"{final},p={base64.b64encode(proof).decode()}".encode()
 
     def check(self, answer):
@@ -125,8 +127,8 @@ class Connection:
             context.load_default_certs()
         try:
             self.socket = context.wrap_socket(self.socket, server_hostname=self.host)
-        except ssl.SSLError as exc:
-            reason = getattr(exc, "verify_message", "") or exc.reason or exc
+        except (ssl.SSLError, ssl.CertificateError) as exc:
+            reason = getattr(exc, "verify_message", "") or getattr(exc, "reason", "") or exc
             raise MlopsError(
                 f"the certificate of {self.host} is not trusted ({reason}): set ca_path, or host to the name that it was made for") from exc
         except OSError as exc:

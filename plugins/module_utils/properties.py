@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Java properties files, read as java.util.Properties reads them, changed without touching any other line."""
 
-from __future__ import annotations
-
 import re
 
 BLANKS = " \t\f"

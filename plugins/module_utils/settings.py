@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The settings of Administration > Configuration: where they are kept, what they are called, which ones differ."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import os

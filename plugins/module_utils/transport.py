@@ -6,8 +6,6 @@ It knows nothing of any product: a client for another server gives it a name, an
 the login is refused.
 """
 
-from __future__ import annotations
-
 import html
 import http.client
 import json
@@ -245,7 +243,7 @@ class HttpClient:
             response = self._request.open(method, self.url + target, data=data, headers=headers)
         except HTTPError as error:
             response = error
-        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        except (OSError, http.client.HTTPException, ssl.CertificateError) as error:  # URLError is an OSError
             raise self._unreachable(method, path, error) from error
         try:
             with response:
@@ -261,9 +259,10 @@ class HttpClient:
     def _unreachable(self, method, path, error):
         reason = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
         permanent = False
-        if isinstance(reason, ssl.SSLCertVerificationError):
+        # Python 3.6 has one error for a name that does not fit, and no class of its own for the rest.
+        if isinstance(reason, ssl.CertificateError) or getattr(reason, "reason", "") == "CERTIFICATE_VERIFY_FAILED":
             permanent = True
-            why = f"its certificate is not accepted ({reason.verify_message})"
+            why = f"its certificate is not accepted ({getattr(reason, 'verify_message', reason)})"
             advice = "Set ca_path to the file with the CA certificate (PEM), or correct the host name in url."
         elif isinstance(reason, ssl.SSLError):
             permanent = True

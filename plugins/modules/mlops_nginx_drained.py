@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: mlops_nginx_drained
 short_description: Waits until nginx has answered what it had accepted before its last reload
@@ -96,7 +94,7 @@ def changed_at(folder):
 def workers(master):
     """Process id -> time of the start, of the master's children."""
     found = {}
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    booted = time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", 7))  # Python 3.6 has no name for it
     tick = os.sysconf("SC_CLK_TCK")
     for name in os.listdir("/proc"):
         if name.isdigit():

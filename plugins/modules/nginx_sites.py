@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: nginx_sites
 short_description: Sites of nginx, proven before they go live
@@ -243,7 +241,7 @@ def entries(module):
 
 def processes(parent):
     """Processes of the master that answer requests with what it has loaded last: number -> when it was started."""
-    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    boot = time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", 7))  # Python 3.6 has no name for it
     found = {}
     for number in filter(str.isdigit, os.listdir("/proc")):
         try:

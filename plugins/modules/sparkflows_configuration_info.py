@@ -2,8 +2,6 @@
 # Copyright: Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: sparkflows_configuration_info
 short_description: Read Administration > Configuration of Sparkflows

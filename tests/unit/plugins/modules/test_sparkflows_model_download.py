@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -291,6 +292,7 @@ HOSTILE = {
     "tar many": (tarred(*[(str(number), "") for number in range(30)]), "more than 20 files"),
     "tar cut off": (tarred(("big", "0" * (1 << 20)), mode="w")[: 1 << 19], "it is damaged"),
     "tar.gz cut off": (tarred(("big", os.urandom(1 << 16).hex()))[: 1 << 14], "it is damaged"),
+    "tar.gz and something else": (gzip.compress(tarred(("big", "0" * (1 << 20)), mode="w")[: 1 << 19]) + b"Rar!" * 100, "it is damaged"),
     "tar forged header": (long_header(), "neither zip nor tar"),
     "something else": (b"Rar!" * 100, "neither zip nor tar nor tar.gz"),
 }
