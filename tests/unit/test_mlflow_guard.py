@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,31 @@ def test_locations_have_bounds():
 def test_programs_in_a_model_s_description(text, runs):
     """CVE-2026-33865."""
     assert guard.programs(text.encode()) == runs
+
+
+def words(text):
+    """Stands for sqlparse, which MLflow has: what is in quotes is one word."""
+    kinds = [("Token.Literal.String.Single", r"'[^']*'"), ("Token.Name", r"`[^`]*`|\w+"), ("Token.Text.Whitespace", r"\s"),
+             ("Token.Comment.Single", r"--"), ("Token.Operator.Comparison", r"[<>=]+"), ("Token.Punctuation", ".")]  # fmt: skip
+    for found in re.finditer("|".join(f"({pattern})" for _kind, pattern in kinds), text):
+        yield kinds[found.lastindex - 1][0], found[0]
+
+
+@pytest.mark.parametrize(("texts", "orders"), [
+    ([" and ".join(["metrics.m > 1"] * 32)], 0), ([""], 0), (["", *["metrics.`a > b` DESC"] * 32], 32), (["a = 1", *["name"] * 31], 31),
+    (["tags.a = '" + "a = 1 and " * 5000 + "'"], 0), (["run_id IN (" + ", ".join(["'4f'"] * 300) + ")"], 0)])  # fmt: skip
+def test_searches(texts, orders):
+    assert guard.costs(texts, orders, 32, words) == ""
+
+
+@pytest.mark.parametrize(("texts", "orders", "why"), [
+    ([" and ".join(["metrics.m > 1"] * 33)], 0, "33 comparisons and orders, and 32 is the most (mlflow_server_search_terms)"),
+    (["a = 1", *["name"] * 32], 32, "33 comparisons"), (["=1" * 100], 0, "100 comparisons"), (["--\n" * 99], 0, "99 comparisons"),
+    (["a;" * 99], 0, "99 comparisons"), (["a in " * 99], 0, "99 comparisons"), (["", "a=1" * 99], 1, "100 comparisons"),
+    (["a," * 501], 0, "more than 1000 words"), (["a," * 300, "b," * 300], 1, "more than 1000 words")])  # fmt: skip
+def test_searches_that_keep_a_thread_busy(texts, orders, why):
+    assert why in guard.costs(texts, orders, 32, words)
+
+
+def test_only_so_much_of_a_search_is_read_as_is_needed():
+    assert guard.costs(iter(["a "] * 10 ** 9), 0, 32, words)

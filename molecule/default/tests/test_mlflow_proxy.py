@@ -169,6 +169,31 @@ def test_people_search_for_anything(sparkflows, url, typed):
     assert answers[0][0] == 200 and not [text for _status, text in answers if "The proxy refuses" in text], answers
 
 
+def searches(clause, number):
+    """Requests with so many comparisons, or orders, in each search of MLflow and however it is asked."""
+    many = " and ".join([clause] * number)
+    runs, orders = {"experiment_ids": ["0"], "filter": many}, {"experiment_ids": ["0"], "order_by": ["name"] * number}
+    return [*[("POST", f"/{path}/runs/search", body) for path in ("api/2.0/mlflow", "ajax-api/2.0/mlflow", "api/2.0/preview/mlflow")
+              for body in (runs, orders, json.dumps(json.dumps(runs)))],
+            ("POST", API + "experiments/search", {"filter": many}),
+            *[("GET", f"/{api}/2.0/mlflow/{what}/search?filter={quote(many)}") for what in ("experiments", "registered-models", "model-versions")
+              for api in ("api", "ajax-api")],
+            *[("GET", API + what + "/search?" + "&".join(f"order_by%5B{place}%5D=name" for place in range(number)))
+              for what in ("experiments", "registered-models")]]  # fmt: skip
+
+
+def test_searches_that_keep_a_thread_busy(sparkflows, mlflow, url):
+    """A filter of 8 kB kept one busy for 47 s."""
+    for host, where, user in ((sparkflows, url, "reader"), (mlflow, LOOPBACK, None)):
+        asked = searches("name = 'x'", 40) + [("POST", API + "runs/search", {"experiment_ids": ["0"], "filter": "=1" * 4000})]
+        assert {(status, json.loads(text)["error_code"]) for status, text, _headers in ask(host, where, *asked, user=user)} == {
+            (400, "INVALID_PARAMETER_VALUE")}
+        found = ask(host, where, *searches("name = 'x'", 40), user=user)
+        assert {"mlflow_server_search_terms" in text for _status, text, _headers in found} == {True}, found
+    assert {answer[0] for answer in ask(sparkflows, url, ("POST", API + "runs/search", {
+        "experiment_ids": ["0"], "filter": " and ".join(["metrics.m > 1"] * 10) + " and tags.a = '" + "a=1 " * 200 + "'"}), user="reader")} == {200}
+
+
 def test_other_web_sites_cannot_use_a_browser_s_login(sparkflows, url):
     """Whether the browser tells how far the other site is, as newer ones do, or its name only."""
     def sent(how, **headers):

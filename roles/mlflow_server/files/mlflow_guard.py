@@ -4,9 +4,11 @@ MLflow reads, lists and deletes what the location of an experiment or the source
 these itself, but its checks have published holes: "#" and "?" that hide "..", "//proc/self/root", "mlflow-artifacts:/..",
 percent signs that are decoded once more when something is deleted. Here a URI is refused unless it is plain and lies
 below a known root - when it comes in, as MLflow itself reads the request, and again when it is used, because it may have
-been in the database before. Paths of artifacts are refused unless they are plain, and names that are no names.
+been in the database before. Paths of artifacts are refused unless they are plain, and names that are no names. A search
+that would keep a thread busy for minutes is refused, too.
 """
 
+import itertools
 import json
 import os
 import re
@@ -25,6 +27,15 @@ CREATING = {
     "_rename_registered_model": ("RenameRegisteredModel", {"new_name": "name"}),
     "_create_model_version": ("CreateModelVersion", {"source": "source"}),
 }
+# What reads a filter and an order. Each comparison and each order joins a table or compares once more, and the database is asked with all of them.
+SEARCHING = {
+    "_search_runs": "SearchRuns",
+    "_search_experiments": "SearchExperiments",
+    "_search_registered_models": "SearchRegisteredModels",
+    "_search_model_versions": "SearchModelVersions",
+}
+# Of words, signs and blanks in all: the time to read them grows with the square, and of nested ones with the cube.
+MOST_WORDS = 1000
 # Of the column in the database, which SQLite does not keep to.
 LONGEST = {"name": 256, "location": 256, "source": 500}
 LEADS_ELSEWHERE = "it has a character or a '..' that could lead elsewhere"
@@ -58,6 +69,16 @@ def problem(kind, value, roots):
     return no_name(value) if kind == "name" else refused(value, roots, references=kind == "source")
 
 
+def costs(texts, orders, most, words):
+    """Why a search is not taken, or nothing. words: makes (kind, word) of a text, as who reads it will, one after the other."""
+    found = list(itertools.islice(itertools.chain.from_iterable(map(words, texts)), MOST_WORDS + 1))
+    if len(found) > MOST_WORDS:
+        return f"it has more than {MOST_WORDS} words and signs"
+    # Kinds of sqlparse. Signs that are none of MLflow's cost as much before they are refused.
+    terms = orders + sum(1 for kind, word in found if re.search(r"\.(Operator|Comment)\b", str(kind)) or word == ";" or word.upper() == "IN")
+    return f"it has {terms} comparisons and orders, and {most} is the most (mlflow_server_search_terms)" if terms > most else ""
+
+
 def programs(text):
     """Whether a file in YAML has what the pages would make a program of. What MLflow writes has no tags."""
     try:
@@ -75,8 +96,10 @@ def post_worker_init(_worker):
     from flask import abort, jsonify, make_response, request
     from mlflow.protos import model_registry_pb2, service_pb2
     from mlflow.server import app, handlers
+    from sqlparse.lexer import tokenize
 
     known = roots()
+    most_terms = int(os.environ["MLFLOW_GUARD_SEARCH_TERMS"])
 
     def stop(what, why):
         answer = jsonify(error_code="INVALID_PARAMETER_VALUE", message=f"{what} is refused: {why}.")
@@ -87,7 +110,14 @@ def post_worker_init(_worker):
         if why:
             stop(what, why)
 
+    def given(message):
+        """What the request has, read as the handler reads it, so that both see the same."""
+        message = getattr(service_pb2, message, None) or getattr(model_registry_pb2, message)
+        return handlers._get_request_message(message())
+
+    # What cannot be read is answered as the handler would answer it.
     @app.before_request
+    @handlers.catch_mlflow_exception
     def check_request():
         path = (request.view_args or {}).get("artifact_path", "")
         # Where a client has not encoded a name, "#" or "?" has cut it.
@@ -95,14 +125,18 @@ def post_worker_init(_worker):
             stop("The path of the artifact", LEADS_ELSEWHERE)
         if request.endpoint in CREATING:
             message, fields = CREATING[request.endpoint]
-            message = getattr(service_pb2, message, None) or getattr(model_registry_pb2, message)
-            # Read as the handler reads it, so that both see the same.
-            given = handlers._get_request_message(message())
+            creating = given(message)
             for field, kind in fields.items():
-                value = getattr(given, field)
+                value = getattr(creating, field)
                 why = value and problem(kind, value, known)
                 if why:
                     stop(field, why)
+        if request.endpoint in SEARCHING:
+            searching = given(SEARCHING[request.endpoint])
+            orders = list(getattr(searching, "order_by", []))
+            why = costs([searching.filter, *orders], len(orders), most_terms, tokenize)
+            if why:
+                stop("The search", why)
 
     is_safe = handlers.validate_path_is_safe
 
