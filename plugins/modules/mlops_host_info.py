@@ -11,7 +11,7 @@ description:
   - Reads the distribution, the file systems behind given paths and the listening TCP ports of the host that it runs on.
   - Tries to connect to given hosts and ports from the host that it runs on, all at the same time, and tells an open
     port from a refused, a filtered (firewalled) and an unresolvable one.
-  - Reads C(/proc), C(/etc/os-release) and the file system only. It needs no command and changes nothing, so it works
+  - Reads C(/proc), C(/etc/os-release) and the file system, and asks systemd, where it runs, for its environment. It changes nothing, so it works
     the same way in check mode and on an empty host.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
@@ -146,6 +146,10 @@ host:
               program has that.
           type: str
           sample: mlflow.service
+    no_proxy:
+      description: C(NO_PROXY) that systemd gives all services (C(DefaultEnvironment)), empty if it gives none.
+      type: str
+      sample: .example.com
 connect:
   description: One answer for each of O(connect), in the same order.
   returned: if O(connect) is given
@@ -301,6 +305,14 @@ def listeners():
     return sorted(result, key=lambda item: (item["port"], item["address"]))
 
 
+def no_proxy(module):
+    systemctl = module.get_bin_path("systemctl")
+    _code, text, _error = module.run_command([systemctl, "show-environment"]) if systemctl else (1, "", "")
+    # Each value as a shell would want it.
+    found = dict(re.findall(r"^(no_proxy|NO_PROXY)=(?:\$?')?(.*?)'?$", text, re.MULTILINE))
+    return ",".join(value for _name, value in sorted(found.items()))
+
+
 def attempt(family, target, timeout):
     """State and error of one connection to one address."""
     with socket.socket(family, socket.SOCK_STREAM) as sock:
@@ -367,6 +379,7 @@ def main():
             "distribution": distribution(),
             "disks": {path: disk(path, points) for path in paths or []},
             "listeners": listeners(),
+            "no_proxy": no_proxy(module),
         }
     if connect is not None:
         with ThreadPoolExecutor(max_workers=32) as pool:

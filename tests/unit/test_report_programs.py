@@ -87,6 +87,12 @@ def test_login_goes_to_the_models_that_have_one(served, server):
     assert sorted(headers, key=str) == ["Basic c2NvcmluZzpjYW5hcnktNGMxZg==", None]
 
 
+def test_no_proxy_is_asked_for_a_model_of_the_site(served, score, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    check, _scores = score.answer(sample(served([0.1, 0.2, 0.3])))
+    assert check["status"] == "passed", check
+
+
 def test_authority_that_is_not_there(score):
     check, _scores = score.answer(sample("https://127.0.0.1:1", ca_path="/nowhere/ca.pem"))
     assert check["status"] == "failed" and "No such file" in check["evidence"]

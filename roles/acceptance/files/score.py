@@ -77,7 +77,8 @@ def typed(columns, rows, text_columns):
 def opener(sample):
     """Opens a request as the model's clients do, with their authority and login."""
     context = ssl.create_default_context(cafile=sample.get("ca_path") or None) if sample["url"].startswith("https:") else None
-    found = urllib.request.build_opener(*([urllib.request.HTTPSHandler(context=context)] if context else []))
+    # No proxy of the environment is asked for a model of the site.
+    found = urllib.request.build_opener(urllib.request.ProxyHandler({}), *([urllib.request.HTTPSHandler(context=context)] if context else []))
     if sample.get("login"):
         login = f"{sample['login']['username']}:{sample['login']['password']}".encode()
         found.addheaders.append(("Authorization", "Basic " + base64.b64encode(login).decode()))

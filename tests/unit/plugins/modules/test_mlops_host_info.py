@@ -49,6 +49,20 @@ def test_listener_with_its_owner(run, listener):
     assert found == [{"address": host, "port": port, "user": getpass.getuser(), "pid": os.getpid(), "process": name, "unit": ""}]
 
 
+@pytest.mark.parametrize("said, found", [
+    ("LANG=C\nNO_PROXY=.example.com,10.0.0.0/8\nPATH=/bin\n", ".example.com,10.0.0.0/8"),
+    ("no_proxy=$'*.example.com'\nNO_PROXY=a\n", "a,*.example.com"),
+    ("XNO_PROXY=b\n", ""),
+    ("Failed to get environment\n", ""),
+])
+def test_no_proxy_of_all_services(run, tmp_path, monkeypatch, said, found):
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\n[ $1 = show-environment ] && cat <<'END'\n{said}END\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert run()["host"]["no_proxy"] == found
+
+
 @pytest.mark.parametrize("groups, unit", [
     ("0::/system.slice/mlflow.service\n", "mlflow.service"),
     ("0::/docker/0f3a/system.slice/system-mlflow\\x2dmodel.slice/mlflow-model@iris.service\n", "mlflow-model@iris.service"),
