@@ -57,6 +57,10 @@ lint: setup ## ansible-lint (production profile), yamllint, ruff
 sanity: setup ## ansible-test sanity on the built and installed collection
 	tests/sanity/run
 
+.PHONY: readmes
+readmes: setup ## README.md of each role, made from its argument spec
+	python tests/role_readmes.py
+
 .PHONY: unit
 unit: setup ## Unit tests
 	pytest tests/unit

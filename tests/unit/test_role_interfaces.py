@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import role_readmes
 import yaml
 
 COLLECTION = Path(__file__).resolve().parents[2]
@@ -62,3 +63,10 @@ def test_roles_are_alike(specs):
     if role not in ("topology", "awx"):
         assert load(role, "meta/main.yml")["dependencies"] == [{"role": "sparkflows.mlops.topology"}]
         assert (COLLECTION / "roles" / role / "tasks" / "preflight.yml").exists()
+
+
+def test_readme_says_what_the_spec_says(specs):
+    role, _entry_points = specs
+    path = COLLECTION / "roles" / role / "README.md"
+    written = path.read_text(encoding="utf-8") if path.exists() else None
+    assert written == role_readmes.readme(role), f"{path.relative_to(COLLECTION)} is not of the argument spec that is there. Run: make readmes"
