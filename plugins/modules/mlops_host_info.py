@@ -11,8 +11,8 @@ description:
   - Reads the distribution, the file systems behind given paths and the listening TCP ports of the host that it runs on.
   - Tries to connect to given hosts and ports from the host that it runs on, all at the same time, and tells an open
     port from a refused, a filtered (firewalled) and an unresolvable one.
-  - Reads C(/proc), C(/etc/os-release) and the file system, and asks systemd, where it runs, for its environment. It changes nothing, so it works
-    the same way in check mode and on an empty host.
+  - Reads C(/proc), C(/etc/os-release) and the file system, and asks systemd, where it runs, for its environment and for O(units).
+    It changes nothing, so it works the same way in check mode and on an empty host.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -25,7 +25,7 @@ options:
   connect:
     description:
       - Ports to connect to. The connection is closed at once, nothing is sent.
-      - If O(connect) is given and O(paths) is not, nothing else is looked at.
+      - If O(connect) is given and O(paths) is not, only they and O(units) are looked at.
     type: list
     elements: dict
     suboptions:
@@ -37,6 +37,12 @@ options:
         description: TCP port.
         type: int
         required: true
+  units:
+    description:
+      - Units of systemd that are asked for.
+      - If O(units) is given and O(paths) is not, only they and O(connect) are looked at.
+    type: list
+    elements: str
   timeout:
     description: Seconds to wait for each address of each entry in O(connect).
     type: float
@@ -78,7 +84,7 @@ EXAMPLES = r"""
 RETURN = r"""
 host:
   description: What was found. No fact, so that no fact cache keeps what is asked anew in each run.
-  returned: if O(paths) is given or O(connect) is not
+  returned: if O(paths) is given, or neither O(connect) nor O(units)
   type: dict
   contains:
     architecture:
@@ -178,6 +184,19 @@ connect:
       description: What the system said, empty for an open port.
       type: str
       sample: ""
+units:
+  description: What systemd says of each of O(units). What it does not say even when it is asked again is left out.
+  returned: if O(units) is given
+  type: dict
+  sample:
+    mlflow.service:
+      LoadState: loaded
+      ActiveState: active
+      SubState: running
+      UnitFileState: enabled
+      MainPID: 4711
+      NRestarts: 0
+      ActiveEnterTimestamp: Mon 2026-11-23 04:00:00 UTC
 """
 
 import errno
@@ -192,7 +211,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import shown
 
+PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "ActiveEnterTimestamp")
 LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 
 
@@ -357,11 +378,12 @@ def main():
                     "port": {"type": "int", "required": True},
                 },
             },
+            "units": {"type": "list", "elements": "str"},
             "timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )
-    paths, connect, timeout = module.params["paths"], module.params["connect"], module.params["timeout"]
+    paths, connect, units, timeout = (module.params[name] for name in ("paths", "connect", "units", "timeout"))
     if timeout <= 0:
         module.fail_json(msg=f"timeout must be more than 0 seconds, not {timeout:g}")
     relative = [path for path in paths or [] if not os.path.isabs(path)]
@@ -372,7 +394,7 @@ def main():
         module.fail_json(msg="connect: port must be 1 to 65535: " + ", ".join(wrong))
 
     result = {"changed": False}
-    if paths is not None or connect is None:
+    if paths is not None or (connect is None and units is None):
         points = mounts(read("/proc/self/mounts"))
         result["host"] = {
             "architecture": platform.machine(),
@@ -384,6 +406,8 @@ def main():
     if connect is not None:
         with ThreadPoolExecutor(max_workers=32) as pool:
             result["connect"] = list(pool.map(lambda item: probe(item["host"], item["port"], timeout), connect))
+    if units is not None:
+        result["units"] = {unit: shown(module.run_command, unit, PROPERTIES) for unit in units}
     module.exit_json(**result)
 
 

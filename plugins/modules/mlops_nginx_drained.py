@@ -78,6 +78,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import Silent, shown
 
 # The master starts its new workers before it asks the old ones to end; on a machine that is very busy this takes seconds.
 TAKEN_WITHIN = 10
@@ -157,8 +158,10 @@ def main():
         },
         supports_check_mode=True,
     )
-    command = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
-    master = 0 if module.check_mode else int(module.run_command(command, check_rc=True)[1].strip() or 0)
+    try:
+        master = 0 if module.check_mode else shown(module.run_command, module.params["unit"], ["MainPID"], ["MainPID"])["MainPID"]
+    except Silent as exc:
+        module.fail_json(msg=str(exc))
     began = time.monotonic()
     # Nobody is served by an nginx that does not run.
     remaining = drain(module, master) if master else []

@@ -121,13 +121,12 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.urls import open_url
+from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import Silent, shown
 
 # A service that has been restarted this often in one run is not starting slowly, it cannot start.
 FAILURES = 3
 JOURNAL_LINES = 60
 TRACE_LINES = 1000
-# A busy systemd may leave the question, or a part of it, without an answer.
-ATTEMPTS = 20
 PROPERTIES = ("ActiveState", "InvocationID", "NeedDaemonReload", "NRestarts", "UnitFileState")
 # Written by the unit at each start: what that start loads. It is gone when the processes are.
 LOADED = "/run/mlops-service"
@@ -199,17 +198,8 @@ class Service:
     def systemctl(self, *arguments, **options):
         return self.module.run_command(["systemctl", *arguments], **options)
 
-    def state(self):
-        """What systemd says of the service; what it does not say even when it is asked again is left out."""
-        state = {}
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(0.5)
-            out = self.systemctl("show", "--property", ",".join(PROPERTIES), self.name)[1]
-            state.update(line.split("=", 1) for line in to_text(out).splitlines() if line.partition("=")[0] in PROPERTIES)
-            if len(state) == len(PROPERTIES):
-                break
-        return state
+    def state(self, needed=()):
+        return shown(self.module.run_command, self.name, PROPERTIES, needed)
 
     def enabled(self, state):
         # For an instance of a template some releases of systemd show the state of the template's file.
@@ -389,7 +379,7 @@ def wait(service, params):
             if exc.final:
                 raise Failure(f"{service.name} refuses the request: {exc}") from exc
             state = service.state()
-            restarts = int(state["NRestarts"]) if state.get("NRestarts") else failures
+            restarts = state.get("NRestarts", failures)
             failures = restarts if failures is None else failures
             if (restarts is not None and restarts - failures >= FAILURES) or state.get("ActiveState") == "failed":
                 raise Failure(f"{service.name} ends again and again: {exc}", ended=True) from exc
@@ -418,10 +408,10 @@ def main():
     )
     params = module.params
     service = Service(module)
-    state = service.state()
-    if "ActiveState" not in state:
-        error = to_text(service.systemctl("show", service.name)[2]).strip()
-        module.fail_json(msg=f"systemd does not say whether {service.name} runs. Nothing was changed; run this again. {error}".strip())
+    try:
+        state = service.state(["ActiveState"])
+    except Silent as exc:
+        module.fail_json(msg=f"Nothing was changed; run this again. {exc}")
     enable, reason = not service.enabled(state), service.reason(state)
     result = {"changed": enable or bool(reason), "reason": reason}
     if reason:

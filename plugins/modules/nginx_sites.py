@@ -145,6 +145,7 @@ from contextlib import suppress
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_text
 from ansible_collections.sparkflows.mlops.plugins.module_utils.places import relabel
+from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import Silent, shown
 
 PREFIX = "mlops"
 # Folders of runs, beside the configuration.
@@ -264,8 +265,8 @@ class Nginx:
         self.program = module.get_bin_path("nginx", opt_dirs=["/usr/sbin"])
 
     def state(self):
-        out = self.module.run_command(["systemctl", "show", "--property", "ActiveState,MainPID", self.unit], check_rc=True)[1]
-        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+        wanted = ("ActiveState", "MainPID")
+        return shown(self.module.run_command, self.unit, wanted, needed=wanted)
 
     def ours(self):
         """What this collection has written, and the directories: removing a file leaves its mark there."""
@@ -284,7 +285,7 @@ class Nginx:
         state = self.state()
         if state["ActiveState"] != "active":
             return f"{self.unit} is not running"
-        workers = processes(int(state["MainPID"]))
+        workers = processes(state["MainPID"])
         if not workers:
             return f"{self.unit} has no process that answers"
         for path in self.ours():
@@ -317,13 +318,13 @@ class Nginx:
         params = self.module.params
         before = self.state()
         running = before["ActiveState"] == "active"
-        workers = processes(int(before["MainPID"])) if running else {}
+        workers = processes(before["MainPID"]) if running else {}
         position = os.path.getsize(params["error_log"]) if os.path.exists(params["error_log"]) else 0
         code, _out, error = self.module.run_command(["systemctl", "reload" if running else "restart", self.unit])
         end = time.monotonic() + params["timeout"]
         while code == 0:
             state = self.state()
-            if state["ActiveState"] == "active" and set(processes(int(state["MainPID"]))) - set(workers):
+            if state["ActiveState"] == "active" and set(processes(state["MainPID"])) - set(workers):
                 return
             if time.monotonic() > end:
                 break
@@ -388,7 +389,7 @@ def replace(nginx, differing):
                 elif os.path.lexists(path):
                     os.unlink(path)
             # It may have loaded a part of the new ones, or have ended; and the next run is to find nothing that is newer than what it has loaded.
-            with suppress(Refused):
+            with suppress(Refused, Silent):
                 nginx.load()
             raise
     finally:
@@ -464,6 +465,8 @@ def main():
             nginx.load()
     except Refused as exc:
         module.fail_json(msg=f"nginx refuses the configuration, and goes on with the one that it has: {exc}", changed_paths=[])
+    except Silent as exc:
+        module.fail_json(msg=f"Nothing was changed; run this again. {exc}", changed_paths=[])
     except OSError as exc:
         module.fail_json(msg=f"{exc.filename}: {exc.strerror or exc}", changed_paths=[])
     module.exit_json(**result)

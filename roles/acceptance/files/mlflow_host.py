@@ -19,8 +19,6 @@ sys.dont_write_bytecode = True  # a release is not changed after it was made
 # MLflow's client would try for minutes.
 os.environ.update(GIT_PYTHON_REFRESH="quiet", MLFLOW_HTTP_REQUEST_TIMEOUT="20", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
 
-UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,ActiveEnterTimestamp"
-
 
 class Wrong(Exception):
     """The answer is not the wanted one."""
@@ -68,20 +66,16 @@ def package(pin):
     return f"{found} is installed, wanted {wanted}", found
 
 
-def units_of(names):
-    """Unit -> its properties."""
-    text = run("systemctl", "show", "--property=" + UNIT_PROPERTIES, *names)
-    blocks = [dict(re.findall(r"^(\w+)=(.*)$", block, re.M)) for block in text.split("\n\n")]
-    return {block.get("Id"): block for block in blocks}
-
-
 def service(units, name):
+    # A busy systemd may have left a part of the question without an answer.
     unit = units.get(name, {})
-    if unit.get("LoadState") != "loaded":
+    if not unit.get("LoadState") or not unit.get("ActiveState"):
+        raise Wrong(f"systemd does not say whether it runs; see systemctl status {name}")
+    if unit["LoadState"] != "loaded":
         raise Wrong("there is no such unit")
-    state, enabled = unit["ActiveState"], unit["UnitFileState"] or "not enabled"
-    evidence = f"{state} ({unit['SubState']}) and {enabled}, {unit.get('NRestarts', 0)} restarts by systemd"
-    evidence += f", since {unit['ActiveEnterTimestamp']}" if state == "active" else ""
+    state, enabled = unit["ActiveState"], unit.get("UnitFileState", "unknown") or "not enabled"
+    evidence = f"{state} ({unit.get('SubState', 'unknown')}) and {enabled}, {unit.get('NRestarts', 'unknown')} restarts by systemd"
+    evidence += f", since {unit.get('ActiveEnterTimestamp', 'unknown')}" if state == "active" else ""
     if (state, enabled) != ("active", "enabled"):
         raise Wrong(f"{evidence}; see journalctl -u {name}")
     return evidence, ""
@@ -90,8 +84,8 @@ def service(units, name):
 def credentials(units, name, wanted):
     if not wanted:
         raise NotAsked("no credentials of an artifact store are set (mlops_s3_access_key, mlops_s3_secret_key)")
-    pid = units.get(name, {}).get("MainPID", "0")
-    if pid == "0":
+    pid = units.get(name, {}).get("MainPID")
+    if not pid:
         raise Wrong(f"{name} has no process")
     with open(f"/proc/{pid}/environ", "rb") as environ:
         names = {entry.partition(b"=")[0].decode("utf-8", "replace") for entry in environ.read().split(b"\0")}
@@ -130,8 +124,8 @@ def registry(url):
 
 def borrow(units, unit, wanted):
     """Take over what a service's process knows of the artifact store. Handed over with the questions, it would be seen."""
-    pid = units.get(unit, {}).get("MainPID", "0")
-    if pid == "0":
+    pid = units.get(unit, {}).get("MainPID")
+    if not pid:
         raise Wrong(f"{unit} has no process")
     with open(f"/proc/{pid}/environ", "rb") as environ:
         entries = dict(entry.decode("utf-8", "surrogateescape").partition("=")[::2] for entry in environ.read().split(b"\0"))
@@ -188,8 +182,8 @@ def main():
     record("Python", python, asked["venv"], asked["python"])
     for pin in asked["packages"]:
         record("package " + pin.partition("==")[0], package, pin)
-    units = units_of(asked["units"])
-    for name in asked["units"]:
+    units = asked["units"]
+    for name in asked["services"]:
         record("service " + name, service, units, name)
     if asked["credentials_unit"]:
         record("store credentials in the Fire MLOps server's environment",

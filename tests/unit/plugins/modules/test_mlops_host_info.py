@@ -11,9 +11,11 @@ import os
 import socket
 import sys
 import time
+from unittest.mock import ANY
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_host_info
 
 
@@ -235,6 +237,17 @@ def test_bad_input(run, params, words):
     answer = run(**params)
     assert answer["failed"] is True
     assert words in answer["msg"]
+
+
+def test_units(run, tmp_path, monkeypatch):
+    program = tmp_path / "systemctl"
+    program.write_text('#!/bin/sh\necho "ActiveState=active\nMainPID=12\nSubState=$4"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(systemd, "ATTEMPTS", 1)
+    assert run(units=["a.service", "b@1.service"]) == {"changed": False, "units": {
+        unit: {"ActiveState": "active", "MainPID": 12, "SubState": unit} for unit in ("a.service", "b@1.service")}, "invocation": ANY}
+    assert run(units=[])["units"] == {}
 
 
 def test_check_mode_says_the_same(run):

@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_nginx_drained
 
 
@@ -45,7 +46,7 @@ def fixture_nginx(tmp_path, monkeypatch):
     home.mkdir()
     (home / "systemctl").write_text(f"#!/bin/sh\n[ \"$1\" = show ] && cat {tmp_path}/pid\n")
     (home / "systemctl").chmod(0o755)
-    (tmp_path / "pid").write_text(f"{workers.master.pid}\n")
+    (tmp_path / "pid").write_text(f"MainPID={workers.master.pid}\n")
     (tmp_path / "conf.d").mkdir()
     monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
     yield workers
@@ -150,8 +151,14 @@ def test_nginx_that_was_not_reloaded(nginx, drain, tmp_path, monkeypatch):
 
 def test_nginx_that_does_not_run(nginx, drain, tmp_path):
     change(tmp_path)
-    (tmp_path / "pid").write_text("0\n")
+    (tmp_path / "pid").write_text("MainPID=0\n")
     assert drain()["remaining"] == []
+
+
+def test_systemd_that_says_nothing(nginx, drain, tmp_path, monkeypatch):
+    monkeypatch.setattr(systemd, "PAUSE", 0)
+    (tmp_path / "pid").write_text("MainPID=\n")
+    assert "systemd does not say whether nginx.service runs (MainPID)" in drain()["msg"]
 
 
 def test_check_mode_waits_for_nothing(nginx, drain, tmp_path):

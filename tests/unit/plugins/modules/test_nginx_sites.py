@@ -12,6 +12,7 @@ import time
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import nginx_sites
 
 CANARY = "canary-9b3d"
@@ -24,6 +25,8 @@ class Nginx:
     def __init__(self, root, log):
         self.root, self.log, self.active = root, log, True
         self.workers, self.calls = {100: time.time()}, []
+        # What a busy systemd says before it says all.
+        self.silent = []
 
     def text(self, root):
         return "".join(path.read_text() for path in sorted(root.glob("conf.d/*.conf")))
@@ -31,6 +34,8 @@ class Nginx:
     def run_command(self, command, **options):
         del options
         if command[:2] == ["systemctl", "show"]:
+            if self.silent:
+                return 0, self.silent.pop(0), "Connection timed out"
             return 0, f"ActiveState={'active' if self.active else 'inactive'}\nMainPID=1\n", ""
         self.calls.append(command[1] if command[0] == "systemctl" else "check" if "unshare" in command[0] else command[0])
         if command[0] == "unshare":
@@ -220,3 +225,13 @@ def test_selinux_s_context_is_that_of_the_place(run, nginx, labels):
     labels(nginx.root / "conf.d/mlops-a.conf", "chosen_by_somebody_t")
     run(("a", "listen 81;"))
     assert labels(nginx.root / "conf.d/mlops-a.conf") == "chosen_by_somebody_t"
+
+
+def test_systemd_that_says_only_half(run, nginx, monkeypatch):
+    monkeypatch.setattr(systemd.time, "sleep", lambda _seconds: None)
+    nginx.silent = ["", "ActiveState=active\n", "MainPID=\n"]
+    assert run(("a", "listen 80;"))["changed"] and nginx.calls == ["check", "reload"]
+    before, nginx.silent = state(nginx), ["MainPID=1\n"] * 100
+    result = run(("a", "listen 81;"))
+    assert result["msg"] == "Nothing was changed; run this again. systemd does not say whether nginx.service runs (ActiveState). Connection timed out"
+    assert state(nginx) == before and nginx.calls == ["check", "reload", "check"]
