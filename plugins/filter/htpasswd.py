@@ -65,8 +65,23 @@ def htpasswd(users, seed=""):
     return "".join(lines)
 
 
+def password_problems(users, variable):
+    """What keeps the users of a variable from having a line each in a password file."""
+    names, problems = set(), []
+    for user in users:
+        name, size = str(user.get("name") or ""), len(str(user.get("password") or "").encode())
+        if not size:
+            problems.append(f"{variable}: the password of {name} is empty.")
+        elif size > LONGEST:
+            problems.append(f"{variable}: the password of {name} has {size} bytes, and {LONGEST} is the most that can be compared with its hash.")
+        if name in names:
+            problems.append(f"{variable} has {name} twice: each name may be there once.")
+        names.add(name)
+    return problems
+
+
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self):
-        return {"htpasswd": htpasswd}
+        return {"htpasswd": htpasswd, "password_problems": password_problems}

@@ -8,18 +8,13 @@ import http.client
 import http.server
 import json
 import shutil
-import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from playbook_run import LOCAL, run_in
 
 USERS = [
@@ -44,9 +39,10 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.mlflow_proxy, tasks_from: preflight, public: true}
     - ansible.builtin.copy:
-        content: "{{ dict(site=lookup('ansible.builtin.template', role_dir ~ '/mlflow.conf.j2'), users=_mlflow_proxy_users_content) | to_json }}"
+        content: "{{ dict(site=lookup('ansible.builtin.template', site), users=_mlflow_proxy_users_content) | to_json }}"
         dest: site.json
         mode: "0600"
+      vars: {site: "{{ role_path }}/templates/mlflow.conf.j2"}
 """
 API = "/api/2.0/mlflow/"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/model.bin"
@@ -87,31 +83,13 @@ class Upstream(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def free_port():
-    with contextlib.closing(socket.create_server(("0.0.0.0", 0))) as found:
-        return found.getsockname()[1]
-
-
-@pytest.fixture(name="nginx_program", scope="session")
-def fixture_nginx_program(tmp_path_factory):
-    """nginx of the machine, or else the one of its distribution's package, unpacked and not installed: that would start it."""
-    found = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    if found:
-        return found
-    folder = tmp_path_factory.mktemp("nginx")
-    subprocess.run("apt-get -qq update; apt-get -qq download nginx && dpkg-deb -x nginx_*.deb .", shell=True, cwd=folder, check=True)
-    return str(folder / "usr/sbin/nginx")
-
-
 @pytest.fixture(name="site", scope="module")
-def fixture_site(tmp_path_factory):
+def fixture_site(tmp_path_factory, free_port, self_signed):
     """The port, the files of the role and the folder of a site that any number of nginx may run one after the other."""
     folder, port = tmp_path_factory.mktemp("proxy"), free_port()
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                    "-subj", "/CN=proxy", "-addext", "subjectAltName=IP:127.0.0.3", "-keyout", folder / "mlflow.key", "-out", folder / "mlflow.pem"],
-                   check=True, capture_output=True)  # fmt: skip
-    role = Path(__file__).parents[2] / "roles/mlflow_proxy/templates"
-    common = {**LOCAL, **VARIABLES, "mlops_mlflow_port": port, "role_dir": str(role), "mlflow_proxy_certificate_path": str(folder / "mlflow.pem"),
+    self_signed(folder, "mlflow", "127.0.0.3")
+    role = Path(__file__).parents[2] / "roles/mlflow_proxy"
+    common = {**LOCAL, **VARIABLES, "mlops_mlflow_port": port, "role_path": str(role), "mlflow_proxy_certificate_path": str(folder / "mlflow.pem"),
               "mlflow_proxy_key_path": str(folder / "mlflow.key")}  # fmt: skip
     done = run_in(folder, {"all": {"vars": common, "children": {"mlflow": {"hosts": {"m1": {}}}, "sparkflows": {"hosts": {"fire1": {}}}}}}, PLAY)
     assert done.returncode == 0, done.output[-3000:]
@@ -134,25 +112,17 @@ def fixture_upstream(site):
 
 
 @pytest.fixture(name="proxy")
-def fixture_proxy(site, upstream, nginx_program):
+def fixture_proxy(site, upstream, run_nginx):
     """proxy(user, password, path, ...) -> status and headers of the answer. Each test has an nginx that knows no login yet."""
     port, folder = site
     shutil.rmtree(folder / "logins", ignore_errors=True)
-    temporary = "".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    (folder / "nginx.conf").write_text(f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 2; user root;\n"
-                                       f"events {{}}\nhttp {{ access_log off; {temporary} include {folder}/site.conf; }}\n")  # fmt: skip
-    with subprocess.Popen([nginx_program, "-c", folder / "nginx.conf"]) as process:
+    with run_nginx(folder, "127.0.0.3", port):
         try:
-            for _time in range(200):
-                with contextlib.suppress(OSError), contextlib.closing(socket.create_connection(("127.0.0.3", port))):
-                    break
-                time.sleep(0.05)
             upstream.seen.clear()
             upstream.gate.clear()
             yield Client(port, folder / "mlflow.pem")
         finally:
             upstream.gate.set()
-            process.terminate()
 
 
 class Client:
@@ -257,6 +227,20 @@ def test_requests_at_once_have_a_limit_and_it_is_the_login_s_own(proxy, upstream
     assert sorted(status for status, _text, _headers in answers) == [200] * 6 + [503] * 4
     assert [json.loads(text)["error_code"] for status, text, _headers in answers if status == 503] == ["TEMPORARILY_UNAVAILABLE"] * 4
     assert {proxy.answer(connection)[0] for connection in strangers} <= {401, 429}
+
+
+@pytest.mark.parametrize(("name", "status"), [
+    ("127.0.0.3:{port}", 200), ("[2001:db8::1]:{port}", 200), ("localhost", 200), ("m1", 200), ("M1.", 200),
+    ("evil.example.com:{port}", 421), ("xm1", 421)])
+def test_only_names_of_its_own_are_answered(proxy, name, status):
+    assert proxy.status(WRITER, SEARCH, headers={"Host": name.format(port=proxy.port)}) == status
+
+
+@pytest.mark.parametrize(("origin", "status"), [
+    ("https://127.0.0.3:{port}", 200), ("", 200), ("http://127.0.0.3:{port}", 403), ("https://127.0.0.3", 403),
+    ("https://evil.example.com", 403), ("null", 403)])
+def test_a_foreign_origin_is_refused(proxy, origin, status):
+    assert proxy.status(WRITER, SEARCH, headers={"Origin": origin.format(port=proxy.port)}) == status
 
 
 LARGE = json.dumps({"filter": "x" * 5_000_000})

@@ -28,7 +28,9 @@ PLAY = """
 - hosts: certificates
   gather_facts: false
   vars:
-    first: {name: served, method: ca, names: [mlflow1.example.com, 192.0.2.1], ca_path: one.pem, ca_key_path: one.key}
+    first: {name: served, method: ca, names: "{{ names }}", ca_path: one.pem, ca_key_path: one.key}
+    # The first has more characters than the common name of a certificate.
+    names: ["{{ 'long-label.' * 8 }}example.com", mlflow1.example.com, 192.0.2.1]
     second: {ca_path: "{{ then }}", ca_key_path: "{{ then[:3] }}.key"}
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}

@@ -28,6 +28,8 @@ def fixture_sites(tmp_path_factory):
     (folder / "a.pem").write_text("x")
     found = preflights(folder, CASES, {
         "role": "mlflow_proxy",
+        # For what is told, outside of the role.
+        "role_path": f"{PROJECT}/roles/mlflow_proxy",
         "mlops_address": "192.0.2.1",
         "mlops_data_dir": str(folder),
         "mlops_mlflow_username": "sparkflows",

@@ -73,11 +73,12 @@ CASES = {
     "proxy-names": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "a:b", "password": "x"}, {"name": "c", "password": ""}]}, [
         "a:b is no name of a user", "the password of c is empty"]),
     "proxy-case": ("mlflow_proxy", {"mlflow_proxy_users": [USER, dict(USER, name="Sparkflows", access="read")]}, []),
-    "proxy-long": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "a" * 129, "password": "x"}, {"name": "b", "password": "x" * 512}]}, [
-        "a is no name of a user", "128 at the most", "the password of b has more than the 511 characters"]),
+    "proxy-long": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "a" * 129, "password": "x"}, {"name": "b", "password": "\u00e9" * 256},
+                                                           {"name": "c", "password": "\u00e9" * 255}]}, [
+        "a is no name of a user", "128 at the most", "the password of b has 512 bytes, and 511 is the most"]),
     "proxy-host-names": ("mlflow_proxy", {"mlflow_proxy_names": ["https://mlflow", "mlflow.example.com"]}, [
         'mlflow_proxy_names: "https://mlflow" is no name or address of a host']),
-    "proxy-twice": ("mlflow_proxy", {"mlflow_proxy_users": [USER, USER]}, ["has a user twice"]),
+    "proxy-twice": ("mlflow_proxy", {"mlflow_proxy_users": [USER, USER]}, ["has sparkflows twice"]),
     "proxy-two-cases": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "Dana", "password": "x"}, {"name": "dana", "password": "x"}]}, []),
     "proxy-access": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="admin")]}, ["access", "admin", "write, read"]),
     "proxy-certificate": ("mlflow_proxy", {"mlflow_proxy_certificate_path": "", "mlflow_proxy_key_path": "/nowhere.key"}, [
@@ -122,7 +123,11 @@ CASES = {
     "serving-tls": ("model_serving", {"mlops_serving_scheme": "https", "model_serving_models": [MODEL]}, [
         "mlops_serving_scheme is https, but model_serving_certificate does not say", "provided or ca"]),
     "serving-login": ("model_serving", {"mlops_serving_username": "scoring", "mlops_serving_password": CANARY}, []),
-    "serving-no-password": ("model_serving", {"mlops_serving_username": "scoring"}, ["model_serving_users: each user needs"]),
+    "serving-names": ("model_serving", {"model_serving_names": ["https://models", "models.example.com"]}, [
+        'model_serving_names: "https://models" is no name or address of a host']),
+    "serving-long-password": ("model_serving", {"model_serving_users": [{"name": "a", "password": "\u20ac" * 171}]}, [
+        "model_serving_users: the password of a has 513 bytes"]),
+    "serving-no-password": ("model_serving", {"mlops_serving_username": "scoring"}, ["model_serving_users: the password of scoring is empty"]),
     "serving-odd-user": ("model_serving", {"model_serving_users": [{"name": "a:b", "password": CANARY}]}, ["a name without a colon"]),
     "serving-typo": ("model_serving", {"model_serving_models": [dict(MODEL, verison=1)]}, ["verison"]),
     "serving-port": ("model_serving", {

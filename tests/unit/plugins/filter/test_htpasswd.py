@@ -53,3 +53,12 @@ def test_file_is_the_same_each_time_and_equal_passwords_do_not_look_equal():
 def test_user_that_is_none(user, words):
     with pytest.raises(AnsibleFilterError, match=words):
         htpasswd([user])
+
+
+def test_passwords_are_counted_in_bytes():
+    users = [{"name": "a", "password": "\u00e9" * 255 + "x"}, {"name": "b", "password": "\u00e9" * 256}, {"name": "c", "password": ""}, {"name": "d"},
+             {"name": "a", "password": "x"}]  # fmt: skip
+    assert plugin.password_problems(users, "our_users") == [
+        "our_users: the password of b has 512 bytes, and 511 is the most that can be compared with its hash.",
+        "our_users: the password of c is empty.", "our_users: the password of d is empty.", "our_users has a twice: each name may be there once."]
+    assert htpasswd(users[:1])
