@@ -26,14 +26,22 @@ DOUBLE_DIGITS = 17
 # A row as RFC 4180 has it, which any reader takes; csv takes more (a quotation mark in the middle of a value).
 FIELD = r'(?:"(?:[^"]|"")*"|[^",\r\n]*)'
 PLAIN_ROW = re.compile(f"{FIELD}(?:,{FIELD})*")
-# As Spark writes by default: \" and \\ between quotation marks, and backslashes as they are elsewhere.
+# As Spark writes by default: \" and \\ between quotation marks, no other backslash there, and backslashes as they are elsewhere.
 SPARK_MARKS = re.compile(r'\\.|(")', re.DOTALL)
-SPARK_FIELD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",\r\n][^,\r\n]*|)', re.DOTALL)
+SPARK_FIELD = re.compile(r'"((?:[^"\\]|\\["\\])*)"|([^",\r\n][^,\r\n]*|)', re.DOTALL)
 SPARK_ESCAPES = re.compile(r'\\(["\\])')
 
 
 class BadInput(Exception):
     """What is wrong with a file, in words for who gave it."""
+
+
+class Different(BadInput):
+    """Its rows, read in one way, are not the given ones. row is the first that is not."""
+
+    def __init__(self, problem, row):
+        super().__init__(problem)
+        self.row = row
 
 
 # ---- reading
@@ -127,15 +135,25 @@ def spark_values(text, line):
     return values
 
 
-def read_scored(attempt):
-    """The result of attempt with the first of both ways to read what has been scored that fits: as RFC 4180 has it, and as Spark does."""
-    try:
-        return attempt(read_rows)
-    except BadInput as standard:
+def read_scored(paths, attempt):
+    """The result of attempt with the way to read that fits what has been scored: as Spark writes, or as RFC 4180 has it.
+
+    "C:\\\\dir, x" is a row in both, with other values. Where all backslashes between quotation marks are as Spark writes them, it has written them,
+    unless attempt finds that its rows are not the given ones.
+    """
+    problems = []
+    for read in [read_spark_rows] * any(map(has_backslash, paths)) + [read_rows]:
         try:
-            return attempt(read_spark_rows)
-        except BadInput:
-            raise standard from None
+            return attempt(read)
+        except BadInput as problem:
+            problems.append(problem)
+    # Of the way that can read it, and fits for longer.
+    raise max(reversed(problems), key=lambda problem: getattr(problem, "row", 0))
+
+
+def has_backslash(path):
+    with open(path, "rb") as file:
+        return any(b"\\" in chunk for chunk in iter(lambda: file.read(CHUNK), b""))
 
 
 def line_end(text):
@@ -207,6 +225,22 @@ def same(given, scored):
     if INTEGER.fullmatch(given) and INTEGER.fullmatch(scored):
         return False
     return len(Decimal(scored).normalize().as_tuple().digits) <= DOUBLE_DIGITS and float(given) == float(scored)
+
+
+def row_difference(header, number, given, line, scored):
+    """What is wrong with a scored row, or an empty text."""
+    if len(scored) != len(header) + 1:
+        return f"line {line} of what was scored has {len(scored)} values instead of {len(header) + 1}"
+    if not scored[-1].strip():
+        return f"line {line} of what was scored has no {PREDICTION}"
+    if given != scored[:-1]:
+        for place, (before, after) in enumerate(zip(given, scored)):
+            if not same(before, after):
+                return (
+                    f"row {number} of what was scored is not row {number} of the input: {label(header, place)} is "
+                    f"{after[:40]!r} instead of {before[:40]!r}"
+                )
+    return ""
 
 
 def quoted(value, separator=","):

@@ -55,6 +55,15 @@ options:
     elements: str
     choices: [csv, parquet]
     default: [csv, parquet]
+  quotation:
+    description:
+      - How the method writes a quotation mark between quotation marks. For O(state=committed).
+      - V(doubled) is as RFC 4180 has it. With V(detected) it may be as Spark writes by default, C(\") and C(\\), too. Where a
+        row is one in both ways, the input decides, and then the file itself, which is Spark's if all its backslashes between
+        quotation marks are like that.
+    type: str
+    choices: [doubled, detected]
+    default: detected
   pending:
     description: RV(pending) of the plan. For O(state=committed).
     type: list
@@ -193,8 +202,10 @@ def checksum(path):
 class Dialect:
     """How the input's CSV files are written."""
 
-    def __init__(self, separator="comma", encoding="utf-8"):
+    def __init__(self, separator="comma", encoding="utf-8", quotation="detected"):
         self.separator, self.encoding = csv_files.SEPARATORS[separator], encoding
+        # Whether the method may have written quotation marks as Spark does.
+        self.detected = quotation == "detected"
         # What the manifest says, less what is the rule.
         self.record = {
             key: value
@@ -234,7 +245,10 @@ def write_plain(path, target, dialect):
 def compare_csv(given_path, scored_path, dialect):
     """The number of scored rows, if they are those of the input in their order. The scored file then has them as they went in."""
     csv_files.check_text(scored_path)
-    rows, exact, read = csv_files.read_scored(lambda read: (*compare_rows(given_path, scored_path, dialect, read), read))
+    def attempt(read):
+        return (*compare_rows(given_path, scored_path, dialect, read), read)
+
+    rows, exact, read = csv_files.read_scored([scored_path], attempt) if dialect.detected else attempt(csv_files.read_rows)
     if not exact or read is not csv_files.read_rows:
         merged = scored_path + ".merged"
         if os.path.lexists(merged):  # who scored may have put it there, perhaps as a link
@@ -258,16 +272,17 @@ def compare_rows(given_path, scored_path, dialect, read):
     _line, scored_header, scored_text = next(scored, (0, [], ""))
     compare_columns(header, scored_header)
     exact = not dialect.record and csv_files.encoding_of(given_path) == csv_files.encoding_of(scored_path) and begins(text, scored_text)
-    difference, given_count, scored_count = "", 0, 0
+    difference, given_count, scored_count = (), 0, 0
     for given, row in itertools.zip_longest(given_rows, scored):
         given_count += given is not None
         scored_count += row is not None
         if given and row and not difference:
-            difference = row_difference(header, scored_count, given[1], row[0], row[1])
+            problem = csv_files.row_difference(header, scored_count, given[1], row[0], row[1])
+            difference = (problem, scored_count) if problem else ()
             exact = exact and begins(given[2], row[2])
     compare_counts(given_count, scored_count)
     if difference:
-        raise Refused(difference)
+        raise csv_files.Different(*difference)
     return scored_count, exact
 
 
@@ -286,25 +301,9 @@ def merge(given_path, scored_path, dialect, read, target):
             file.write(given[2].rstrip("\r\n") + dialect.separator + csv_files.quoted(scored[1][-1], dialect.separator) + end)
 
 
-def row_difference(header, number, given, line, scored):
-    """What is wrong with a scored row, or an empty text."""
-    if len(scored) != len(header) + 1:
-        return f"line {line} of what was scored has {len(scored)} values instead of {len(header) + 1}"
-    if not scored[-1].strip():
-        return f"line {line} of what was scored has no {PREDICTION}"
-    if given != scored[:-1]:
-        for place, (before, after) in enumerate(zip(given, scored)):
-            if not csv_files.same(before, after):
-                return (
-                    f"row {number} of what was scored is not row {number} of the input: {csv_files.label(header, place)} is "
-                    f"{after[:40]!r} instead of {before[:40]!r}"
-                )
-    return ""
-
-
 def compare_counts(given, scored):
     if given != scored:
-        raise Refused(f"it has {given} rows, but {scored} were scored")
+        raise csv_files.Different(f"it has {given} rows, but {scored} were scored", min(given, scored) + 1)
 
 
 def compare_columns(given, scored):
@@ -661,7 +660,7 @@ def commit(module):
     params = module.params
     output, pending = params["output"], {entry["name"]: entry for entry in params["pending"]}
     failures = {name: str(message) for name, message in params["failures"].items()}
-    dialect, done = Dialect(params["separator"], params["encoding"]), {}
+    dialect, done = Dialect(params["separator"], params["encoding"], params["quotation"]), {}
     if not module.check_mode:
         for directory in {os.path.dirname(entry["staged"]) for entry in pending.values()}:
             take_back(directory)
@@ -725,6 +724,7 @@ def main():
             "separator": {"type": "str", "choices": list(csv_files.SEPARATORS), "default": "comma"},
             "encoding": {"type": "str", "default": "utf-8"},
             "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(FORMATS)},
+            "quotation": {"type": "str", "choices": ["doubled", "detected"], "default": "detected"},
             "pending": {"type": "list", "elements": "dict", "default": []},
             "failures": {"type": "dict", "default": {}},
         },

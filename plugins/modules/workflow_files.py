@@ -84,6 +84,7 @@ import glob
 import os
 import pwd
 import shutil
+from itertools import islice
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
@@ -136,18 +137,23 @@ def place_of(name, place, header, places):
     return place if place < len(header) and csv_files.same_name(name, header[place], place) else None
 
 
+def given_rows(path):
+    with csv_files.open_text(path) as stream:
+        yield from (values for _line, values, _text in csv_files.read_rows(stream) if values)
+
+
 def collect(params, file, place):
-    with csv_files.open_text(file["path"]) as stream:
-        wanted = next(values for _line, values, _text in csv_files.read_rows(stream) if values)
+    wanted = next(given_rows(file["path"]))
     found = parts(place)
 
     def attempt(read):
+        given = enumerate(islice(given_rows(file["path"]), 1, None), 1)
         with open(file["staged"], "w", encoding="utf-8", newline="") as stream:
             write(stream, [*wanted, csv_files.PREDICTION])
             for part in found:
-                take(rows(part, read), stream)
+                take(rows(part, read), stream, given)
 
-    def take(lines, stream):
+    def take(lines, stream, given):
         _line, header = next(lines, (0, None))
         if header is None:  # Spark writes empty part files
             return
@@ -160,9 +166,15 @@ def collect(params, file, place):
         for line, values in lines:
             if len(values) != len(header):
                 raise BadInput(f"line {line} of what the workflow wrote has {len(values)} values, but its header has {len(header)}")
-            write(stream, [values[place] for place in places])
+            values = [values[place] for place in places]
+            # How many rows there are is compared when they are put in place.
+            for number, expected in islice(given, 1):
+                problem = csv_files.row_difference(wanted, number, expected, line, values)
+                if problem:
+                    raise csv_files.Different(problem, number)
+            write(stream, values)
 
-    csv_files.read_scored(attempt)
+    csv_files.read_scored(found, attempt)
 
 
 def write(stream, values):

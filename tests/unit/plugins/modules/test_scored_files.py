@@ -401,6 +401,25 @@ def test_what_spark_predicts_is_read_as_the_rows_are(scoring):
     assert list(csv.reader(io.StringIO(scored_in(scoring).decode(), newline=""))) == [["t", "prediction"], ["say hi", 'say ", x']]
 
 
+@pytest.mark.parametrize(
+    "given, scored, how, prediction",
+    [
+        (r"C:\dir, x", r'"C:\\dir, x","C:\\dir, y"', {}, r"C:\dir, y"),
+        (r"C:\dir, x", r'"C:\dir, x","C:\\dir, y"', {}, r"C:\\dir, y"),
+        (r"C:\\dir, x", r'"C:\\dir, x","C:\\dir, y"', {}, r"C:\\dir, y"),
+        ("a", r'a,"C:\\dir, y"', {}, r"C:\dir, y"),
+        ("a", r'a,"C:\dir, y"', {}, r"C:\dir, y"),
+        ("a", r'a,"C:\\dir, y"', {"quotation": "doubled"}, r"C:\\dir, y"),
+    ],
+)
+def test_a_row_in_both_ways_to_quote_is_what_the_input_and_the_file_say(scoring, given, scored, how, prediction):
+    scoring.put("a.csv", f't\n"{given}"\n')
+    plan = scoring.plan()
+    Path(plan["pending"][0]["staged"]).write_text(f"t,prediction\n{scored}\n", newline="")
+    assert scoring.commit(plan, **how)["failures"] == {}
+    assert list(csv.reader(io.StringIO(scored_in(scoring).decode(), newline="")))[1:] == [[given, prediction]]
+
+
 def test_a_link_beside_what_was_scored_is_not_followed(scoring, tmp_path):
     scoring.put("a.csv", "t\r\n1\r\n")
     plan, victim = scoring.plan(), tmp_path / "victim"

@@ -56,6 +56,30 @@ def test_both_ways_to_write_a_quotation_mark(exchange, written):
     assert exchange(written=written) == (STAGED, "")
 
 
+# Each is a row in both ways; the input says which one is meant, and of a prediction the other backslashes.
+@pytest.mark.parametrize(
+    "given, written, staged",
+    [
+        (r"C:\dir, x", r'1,"C:\\dir, x",0.5', r'1,"C:\dir, x",0.5'),  # Spark's, and what it stands for
+        (r"C:\dir, x", r'1,"C:\dir, x",0.5', r'1,"C:\dir, x",0.5'),  # as RFC 4180 has it
+        (r"C:\dir, x", r'1,"C:\dir, x","C:\dir, y"', r'1,"C:\dir, x","C:\dir, y"'),
+        (r"C:\dir, x", r'1,"C:\dir, x","C:\dir, y"', r'1,"C:\dir, x","C:\dir, y"'),
+        (r"C:\dir, x", r'1,"C:\dir, x","C:\dir, y"', r'1,"C:\dir, x","C:\dir, y"'),
+        ("a, b", r'1,"a, b","C:\dir, y"', r'1,"a, b","C:\dir, y"'),
+        ("a, b", r'1,"a, b","C:\dir, y"', r'1,"a, b","C:\dir, y"'),
+        ('"', r'1,"\"",0.5', r'1,"""",0.5'),
+    ],
+)
+def test_backslashes_are_what_the_input_says(exchange, given, written, staged):
+    field = given.replace('"', '""')
+    assert exchange(f'id,t\n1,"{field}"\n', f"id,t,prediction\n{written}\n") == (f"id,t,prediction\n{staged}\n", "")
+
+
+def test_a_row_that_is_another_is_named_as_whoever_wrote_it_meant_it(exchange):
+    staged, why = exchange('id,t\n1,"C:\\dir, x"\n2,b\n', 'id,t,prediction\n1,"C:\\\\dir, x",0.5\n2,c,0.5\n')
+    assert why == "row 2 of what was scored is not row 2 of the input: t is 'c' instead of 'b'"
+
+
 def test_a_column_without_a_name_is_kept(exchange):
     staged, why = exchange(given=",x\n7,1\n", written="_c0,x,risk\n7,1,0.5\n", prediction_column="risk")
     assert (staged, why) == (",x,prediction\n7,1,0.5\n", "")
@@ -67,7 +91,7 @@ def test_a_column_without_a_name_is_kept(exchange):
         ("", "the workflow ended well, but wrote nothing to"),
         ("id,t\n1,2\n", "has no column prediction, but id, t: set score_offline_workflow_prediction_column"),
         ("id,prediction\n1,2\n", "has no column t, but id, prediction: it has to write the input's columns, too"),
-        ("id,t,prediction\n1,a,0.5\n1,a\n", "line 3 of what the workflow wrote has 2 values, but its header has 3"),
+        ('id,t,prediction\n1,"He said ""hi"", twice",0.5\n1,a\n', "line 3 of what the workflow wrote has 2 values, but its header has 3"),
         ('id,t,prediction\n1,"a,0.5\n', "line 2 is not CSV: a quotation mark is not closed"),
         (b"id,t,prediction\n1,\xe9,0.5\n", "what the workflow wrote is not UTF-8"),
         ({"part-0.snappy.parquet": "PAR1"}, "part-0.snappy.parquet, is no CSV file"),
