@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """CSV files that are scored: one parser and one set of rules for all who read them.
 
-The plan and the record (module scored_files), the workflow's files (module workflow_files) and the scoring job of the role batch_scoring,
-which has a copy of this file beside it. So: the standard library only, and nothing of Ansible.
+The plan and the record (module scored_files), the workflow's files (module workflow_files), served models (module model_endpoint_score), and two
+programs that have a copy of this file: the scoring job of the role batch_scoring, and the role acceptance. So: the standard library only, and
+nothing of Ansible.
 """
 
 import codecs
 import csv
+import io
 import itertools
 import re
 import sys
@@ -32,6 +34,18 @@ SPARK_FIELD = re.compile(r'"((?:[^"\\]|\\["\\])*)"|([^",\r\n][^,\r\n]*|)', re.DO
 SPARK_ESCAPES = re.compile(r'\\(["\\])')
 
 
+# Spreadsheets put a mark before what they write, and say by it how.
+MARKS = (("utf-8", codecs.BOM_UTF8), ("utf-16-le", codecs.BOM_UTF16_LE), ("utf-16-be", codecs.BOM_UTF16_BE))
+MARKED = {"utf-8": ("utf-8-sig",), "utf-16-le": ("utf-16",), "utf-16-be": ("utf-16",)}
+
+# What a served model is sent as a number. What has a leading zero or a plus sign is a zip code or a telephone number, and sent as text.
+PLAIN_NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# pandas knows whole numbers up to here. Longer ones are identifiers that would lose digits.
+LARGEST = 1 << 63
+# pandas takes such names in JSON for numbers and dates if all of them are, and the model does not find its columns.
+LIKE_A_NUMBER = re.compile(r"\s*([+-]?\.?\d|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun))", re.IGNORECASE)
+
+
 class BadInput(Exception):
     """What is wrong with a file, in words for who gave it."""
 
@@ -45,42 +59,59 @@ class Different(BadInput):
 
 
 # ---- reading
+def first_wrong(file, encoding):
+    """Line, place and value of the first byte that is none in this encoding; no value for a character of zero. None if all is text."""
+    decoder, lines = codecs.getincrementaldecoder(encoding)(), io.IncrementalNewlineDecoder(None, translate=True)
+    line, offset = 1, 0
+    # Lines are counted in the text: in UTF-16 each half of a character may look like a line end.
+    for chunk in itertools.chain(iter(lambda: file.read(CHUNK), b""), [b""]):
+        state = decoder.getstate()
+        held, wrong = len(state[0]), None
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as exc:
+            data, start = exc.args[1:3]
+            decoder.setstate(state)
+            text, wrong = decoder.decode(chunk[: max(0, start - held)]), (offset - held + start, data[start])
+        if "\0" in text:
+            return line + lines.decode(text[: text.index("\0")]).count("\n"), offset, None
+        line += lines.decode(text, final=wrong is not None).count("\n")
+        if wrong:
+            return (line, *wrong)
+        offset += len(chunk)
+    return None
+
+
 def check_text(path, encoding="utf-8"):
     """Refuse what is not in this encoding, and say where."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    line, offset = 1, 0
     with open(path, "rb") as file:
-        for chunk in itertools.chain(iter(lambda: file.read(CHUNK), b""), [b""]):
-            held = decoder.getstate()[0]
-            try:
-                text = decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as exc:
-                data, start = exc.args[1:3]
-                line += data[:start].count(b"\n")
-                place = offset - len(held) + start
-                raise BadInput(
-                    f"it is not {encoding.upper()}: line {line} has the byte 0x{data[start]:02x} (byte {place + 1} of the file). "
-                    "Convert it to UTF-8, or set score_offline_encoding to what it is, for example cp1252."
-                ) from exc
-            if "\0" in text:
-                raise BadInput(
-                    f"it is not text in {encoding.upper()}: it has zero bytes. Is it UTF-16 (set score_offline_encoding to utf-16), or binary?"
-                )
-            line += chunk.count(b"\n")
-            offset += len(chunk)
+        wrong = first_wrong(file, encoding)
+    if wrong and wrong[2] is None:
+        raise BadInput(f"it is not text in {encoding.upper()}: it has zero bytes. Is it UTF-16 (set score_offline_encoding to utf-16), or binary?")
+    if wrong:
+        raise BadInput(
+            f"it is not {encoding.upper()}: line {wrong[0]} has the byte 0x{wrong[2]:02x} (byte {wrong[1] + 1} of the file). "
+            "Convert it to UTF-8, or set score_offline_encoding to what it is, for example cp1252."
+        )
 
 
 def open_text(path, encoding="utf-8"):
-    """For reading. Spreadsheets put a mark before UTF-8; it is dropped."""
-    return open(path, encoding=encoding_of(path, encoding), newline="")
+    """For reading, after the mark that there may be at the beginning."""
+    encoding, mark = encoding_of(path, encoding)
+    file = open(path, encoding=encoding, newline="")  # noqa: SIM115 - the caller closes it
+    file.read(len(mark))
+    return file
 
 
-def encoding_of(path, encoding="utf-8"):
-    """With or without a mark at the beginning, as the file has it."""
-    if codecs.lookup(encoding).name != "utf-8":
-        return encoding
-    with open(path, "rb") as file:
-        return "utf-8-sig" if file.read(3) == codecs.BOM_UTF8 else "utf-8"
+def encoding_of(path, encoding="utf-8", opened=open):
+    """The encoding in which the mark at the beginning of the file is a character like others, and that mark: so it can be kept, or left out."""
+    name = codecs.lookup(encoding).name
+    with opened(path, "rb") as file:
+        start = file.read(3)
+    for other, mark in MARKS:
+        if name in (other, *MARKED.get(other, ())) and start.startswith(mark):
+            return other, "\ufeff"
+    return {"utf-8-sig": "utf-8"}.get(name, name), ""
 
 
 def read_rows(lines, separator=","):
@@ -169,22 +200,22 @@ def is_plain(text):
 
 
 # ---- what a file has to be
-def check_header(header, text=""):
-    """text is the line that the header was read from."""
+def check_header(header, text="", option="score_offline_separator", prediction=PREDICTION):
+    """text is the line that the header was read from, option what sets the separator."""
     if not header:
         raise BadInput("it has no header and no rows")
     if len(header) == 1 and text:
         for name, separator in SEPARATORS.items():
             if len(next(csv.reader([text], delimiter=separator), [])) > 1:
                 raise BadInput(
-                    f"its header {text.strip()[:40]!r} has one column only, but {name}s: set score_offline_separator to {name} "
+                    f"its header {text.strip()[:40]!r} has one column only, but {name}s: set {option} to {name} "
                     "if they are between its values"
                 )
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise BadInput(f"column {twice[0]} is in the header more than once")
-    if PREDICTION in header:
-        raise BadInput(f"it has a column {PREDICTION} already, which is the one that scoring adds: rename it")
+    if prediction in header:
+        raise BadInput(f"it has a column {prediction} already, which is the one that scoring adds: rename it")
 
 
 def check_width(line, values, header):
@@ -199,6 +230,23 @@ def label(header, place):
 def same_name(given, scored, place):
     """A column without a name gets one from Spark and from pandas."""
     return given == scored or (not given and scored in (f"_c{place}", f"Unnamed: {place}"))
+
+
+# ---- what a served model is sent
+def number(text):
+    """The number that a field is, or None. It is infinite if no number of 64 bits is that large."""
+    text = text.strip()
+    if not PLAIN_NUMBER.fullmatch(text):
+        return None
+    if not text.lstrip("-").isdigit():
+        return float(text)
+    # Python converts no number of thousands of digits.
+    found = int(text) if len(text) <= 20 else LARGEST
+    return found if -LARGEST <= found < LARGEST else None
+
+
+def is_empty(text):
+    return text.strip().lower() in ("", "nan")
 
 
 # ---- comparing

@@ -168,7 +168,6 @@ dest:
   sample: /data/customers-scored.csv
 """
 
-import codecs
 import csv
 import gzip
 import hashlib
@@ -176,16 +175,27 @@ import io
 import json
 import math
 import os
-import re
 import tempfile
 import time
 import zlib
 from collections import Counter
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 
 from ansible.module_utils.urls import basic_auth_header
-from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import SEPARATORS, BadInput, line_end, quoted, read_rows
+from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import (
+    LIKE_A_NUMBER,
+    SEPARATORS,
+    BadInput,
+    check_header,
+    encoding_of,
+    first_wrong,
+    is_empty,
+    line_end,
+    number,
+    quoted,
+    read_rows,
+)
 from ansible_collections.sparkflows.mlops.plugins.module_utils.files import require_directory
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import MlopsModule, Outcome
 from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import HttpClient, MlopsError
@@ -260,45 +270,6 @@ class EndpointModule(MlopsModule):
 
 
 # ---- rows
-# As programs write numbers. What has a leading zero or a plus sign is a zip code or a telephone number, and sent as text.
-NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-# pandas knows whole numbers up to here. Longer ones are identifiers that would lose digits.
-LARGEST = 1 << 63
-
-
-def number(text):
-    """The number that a CSV field is, or None. It is infinite if no number of 64 bits is that large."""
-    text = text.strip()
-    if not NUMBER.fullmatch(text):
-        return None
-    if not text.lstrip("-").isdigit():
-        return float(text)
-    # Python converts no number of thousands of digits.
-    found = int(text) if len(text) <= 20 else LARGEST
-    return found if -LARGEST <= found < LARGEST else None
-
-
-def is_empty(text):
-    return text.strip().lower() in ("", "nan")
-
-
-MARK = "\ufeff"
-MARKS = {"utf-16": {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}}
-
-
-def encoding_of(path, encoding):
-    """The encoding in which the mark at the beginning of the file, if there is one, is a character like others: so it is kept."""
-    try:
-        name = codecs.lookup(encoding).name
-    except LookupError as error:
-        raise MlopsError(f"encoding is {encoding}, which Python does not know.") from error
-    if name not in MARKS:
-        return {"utf-8-sig": "utf-8"}.get(name, name)
-    with source(path, encoding="latin-1", newline="") as file:
-        start = file.read(2).encode("latin-1")
-    return MARKS[name].get(start, name)
-
-
 def is_json(path):
     return path.endswith((".json", ".json.gz"))
 
@@ -314,22 +285,14 @@ def source(path, **more):
         with opened(path, "rt", **more) as file:
             yield file
     except UnicodeDecodeError as error:
-        wrong = first_line_that_is_not(path, more["encoding"])
-        raise MlopsError(f"src: {path} is not in {more['encoding'].upper()}: {wrong}.") from error
+        with opened(path, "rb") as file:
+            wrong = first_wrong(file, more["encoding"])
+        what = f"line {wrong[0]} has the byte 0x{wrong[2] or 0:02x}" if wrong else "it has changed while it was read"
+        raise MlopsError(f"src: {path} is not in {more['encoding'].upper()}: {what}.") from error
     except (EOFError, OSError, zlib.error) as error:
         if getattr(error, "errno", None):
             raise MlopsError(f"src: cannot read {path}: {error.strerror}.") from error
         raise MlopsError(f"src: {path} is no complete gzip file: {error}.") from error
-
-
-def first_line_that_is_not(path, encoding):
-    with opened(path, "rb") as file:
-        for line, data in enumerate(file, 1):
-            try:
-                data.decode(encoding)
-            except UnicodeDecodeError as error:
-                return f"line {line} has the byte 0x{data[error.start]:02x}"
-    return "it has changed while it was read"
 
 
 class Row:
@@ -348,11 +311,16 @@ class CsvFile:
     """Rows of a CSV file with a header. An empty line is no row."""
 
     def __init__(self, path, separator, encoding, text_columns):
-        self.path, self.separator, self.encoding = path, separator, encoding
+        self.path, self.separator = path, separator
+        try:
+            with source(path):
+                self.encoding, self.mark = encoding_of(path, encoding, opened)
+        except LookupError as error:
+            raise MlopsError(f"encoding is {encoding}, which Python does not know.") from error
         self.header = next(self.read(), None)
         if self.header is None:
             raise MlopsError(f"src: {path} is empty.")
-        self.check_header(text_columns)
+        self.check_names(text_columns)
         # What has no name is the index that pandas writes. No model can ask for it.
         self.sent = [place for place, name in enumerate(self.header.values) if name]
         self.columns = [self.header.values[place] for place in self.sent]
@@ -365,26 +333,23 @@ class CsvFile:
         """All rows, the header first."""
         try:
             with source(self.path, encoding=self.encoding, newline="") as file:
-                first = next(file, "")
-                text_of_mark = first[: first.startswith(MARK)]
+                file.read(len(self.mark))
                 width = None
-                for line, values, text in read_rows(chain([first[len(text_of_mark) :]], file), self.separator):
+                for line, values, text in read_rows(file, self.separator):
                     if values:
                         width = width or len(values)
                         if len(values) != width:
                             raise self.wrong(line, f" has {len(values)} values, the header has {width}")
-                        yield Row(line, values, (text_of_mark if line == 1 else "") + text)
+                        yield Row(line, values, text)
         except BadInput as error:
             raise MlopsError(f"src: {self.path}: {error}.") from error
 
-    def check_header(self, text_columns):
+    def check_names(self, text_columns):
         names = self.header.values
-        other = [name for name, separator in SEPARATORS.items() if separator in names[0]]
-        if len(names) == 1 and other:
-            raise self.wrong(self.header.line, f" has one column only, but a {other[0]} in its name: set separator")
-        twice = [name for name, count in Counter(names).items() if name and count > 1]
-        if twice:
-            raise self.wrong(self.header.line, f" names the column {twice[0]} more than once")
+        try:
+            check_header(names, self.header.text, "separator", None)
+        except BadInput as error:
+            raise MlopsError(f"src: {self.path}: {error}.") from error
         if not any(names):
             raise self.wrong(self.header.line, " names no column")
         unknown = set(text_columns) - set(names)
@@ -448,7 +413,7 @@ class CsvFile:
 class JsonRows:
     """Rows that were given as a list of records, or as columns and data."""
 
-    separator, encoding, header = ",", "utf-8", None
+    separator, encoding, mark, header = ",", "utf-8", "", None
 
     def __init__(self, given, where):
         self.where = where
@@ -513,14 +478,12 @@ def read(params):
     if path is None:
         return JsonRows(params["rows"], "rows")
     if not is_json(path):
-        return CsvFile(path, SEPARATORS[params["separator"]], encoding_of(path, params["encoding"]), params["text_columns"])
+        return CsvFile(path, SEPARATORS[params["separator"]], params["encoding"], params["text_columns"])
     with source(path, encoding="utf-8-sig") as file:
         return JsonRows(file.read(), f"src: {path}")
 
 
 # ---- requests
-# pandas takes such names in JSON for numbers and dates if all of them are, and the model does not find its columns.
-LIKE_A_NUMBER = re.compile(r"\s*([+-]?\.?\d|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun))", re.IGNORECASE)
 # Rows in one request end here even if chunk_rows would allow more: memory of both sides is bounded, and nginx takes it.
 LARGEST_CHUNK = 8 << 20
 
@@ -596,6 +559,7 @@ class Predictions:
             self.files.insert(0, binary)
         self.stream = io.TextIOWrapper(binary, encoding="utf-8" if self.json else table.encoding, newline="")
         if not self.json:
+            self.stream.write(table.mark)
             header = table.header or Row(0, table.columns, csv_line(table.columns, ","))
             self.write(header, params["prediction_column"])
 

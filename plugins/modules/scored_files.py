@@ -224,8 +224,8 @@ def look_at_csv(path, dialect):
     csv_files.check_text(path, dialect.encoding)
     rows = dialect.rows(path)
     _line, header, text = next(rows, (0, [], ""))
-    csv_files.check_header(header, text if dialect.separator == "," else "")
-    plain = not dialect.record and csv_files.encoding_of(path) == "utf-8" and csv_files.is_plain(text)
+    csv_files.check_header(header, text)
+    plain = not dialect.record and csv_files.encoding_of(path) == ("utf-8", "") and csv_files.is_plain(text)
     count = 0
     for line, values, text in rows:
         csv_files.check_width(line, values, header)
@@ -294,7 +294,9 @@ def begins(given, scored):
 
 def merge(given_path, scored_path, dialect, read, target):
     """The rows as they went in, and what was predicted after each."""
-    with open(target, "x", encoding=csv_files.encoding_of(given_path, dialect.encoding), newline="") as file:
+    encoding, mark = csv_files.encoding_of(given_path, dialect.encoding)
+    with open(target, "x", encoding=encoding, newline="") as file:
+        file.write(mark)
         end = ""
         for given, scored in zip(dialect.rows(given_path), scored_rows(scored_path, read)):
             end = csv_files.line_end(given[2]) or end or "\n"

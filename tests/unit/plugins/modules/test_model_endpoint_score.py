@@ -102,9 +102,9 @@ def test_bad_input_is_named_and_nothing_is_sent(score, model, options, words):
         (b'x\n"1\n', "{src}: line 2 is not CSV: a quotation mark is not closed"),
         (b"x\n\xff\n", "is not in UTF-8: line 2 has the byte 0xff"),
         (b"x,y\n1,2\n1e400,3\n", "line 3 of {src}: x is '1e400', which is too large for a number"),
-        (b"x;y\n1;2\n", "line 1 of {src} has one column only, but a semicolon in its name: set separator"),
-        (b"x\ty\n1\t2\n", "line 1 of {src} has one column only, but a tab in its name: set separator"),
-        (b"x,x\n1,2\n", "line 1 of {src} names the column x more than once"),
+        (b"x;y\n1;2\n", "src: {src}: its header 'x;y' has one column only, but semicolons: set separator to semicolon"),
+        (b"x\ty\n1\t2\n", "src: {src}: its header 'x\\ty' has one column only, but tabs: set separator to tab"),
+        (b"x,x\n1,2\n", "src: {src}: column x is in the header more than once"),
         (b",\n1,2\n", "line 1 of {src} names no column"),
         (b"x,prediction\n1,2\n", "have a column prediction already: set prediction_column"),
     ],
@@ -115,6 +115,18 @@ def test_bad_file_is_named(score, model, tmp_path, text, words):
     assert result["failed"] and words.format(src=tmp_path / "rows.csv") in result["msg"]
     assert not model.requests
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_lines_are_counted_in_the_text_and_not_in_its_bytes(score, model, tmp_path, encoding):
+    lone = "\ud800".encode(encoding, "surrogatepass")
+    text = "\ufeffx,y\r\n\u010a,\u0a0d\r1,2\n".encode(encoding) + lone + "x,y\n".encode(encoding)
+    for name, content in (("rows.csv", text), ("rows.csv.gz", gzip.compress(text))):
+        (tmp_path / name).write_bytes(content)
+        for given in (encoding, "utf-16"):
+            result = score(src=str(tmp_path / name), encoding=given)
+            assert f"src: {tmp_path / name} is not in {encoding.upper()}: line 4 has the byte 0x{lone[0]:02x}." in result["msg"]
+    assert not model.requests
 
 
 def test_file_to_file(score, model, tmp_path):

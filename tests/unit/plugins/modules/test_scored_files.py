@@ -173,9 +173,21 @@ def test_file_that_cannot_be_scored_is_named_and_the_others_are_not_held_up(scor
 
 
 def test_place_of_a_wrong_byte_beyond_the_first_chunk(scoring, monkeypatch):
-    monkeypatch.setattr(scored_files, "CHUNK", 5)
-    scoring.put("bad.csv", b"a,b\n" + "ä,ö\n".encode() * 4 + b"x,\xe9y\n")
-    assert "line 6 has the byte 0xe9 (byte 31 of the file)" in scoring.plan()["refused"]["bad.csv"]
+    for size in range(1, 9):
+        monkeypatch.setattr(csv_files, "CHUNK", size)
+        scoring.put("bad.csv", b"a,b\n" + "ä,ö\r\n".encode() * 4 + b"x,\xe9y\n")
+        assert "line 6 has the byte 0xe9 (byte 35 of the file)" in scoring.plan()["refused"]["bad.csv"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_lines_are_counted_in_the_text_and_not_in_its_bytes(scoring, monkeypatch, encoding):
+    """A byte of a character may be that of a line end, as in \u010a; a carriage return may end a line alone."""
+    lone = "\ud800".encode(encoding, "surrogatepass")
+    for size in (1 << 20, 1, 3):
+        monkeypatch.setattr(csv_files, "CHUNK", size)
+        scoring.put("bad.csv", "\ufeffa,b\r\n\u010a,\u0a0d\r1,2\n".encode(encoding) + lone + "x,y\n".encode(encoding))
+        why = scoring.plan(encoding="utf-16")["refused"]["bad.csv"]
+        assert f"line 4 has the byte 0x{lone[0]:02x} (byte 29 of the file)" in why
 
 
 @pytest.mark.parametrize("name", ["with space.csv", "Grüße ☂.csv", "it's; $(x) #1.csv", "-rf.csv", "UPPER.CSV", "a.b.csv"])
@@ -352,12 +364,13 @@ def test_a_method_gets_what_every_reader_understands(scoring, content, copy):
     [
         ("semicolon", "cp1252", 'Größe;Preis;"a;b"\r\n1,70 m;"5 €";x,y\r\n007;;2\r\n'),
         ("tab", "utf-16", "Größe\tб\n1\t2,5\n"),
+        ("tab", "utf-16-be", "\ufeffGröße\tб\n1\t2,5\n"),
         ("pipe", "utf-8", "\ufeffa|b\n1|x,y\n"),
     ],
 )
 def test_other_separators_and_encodings(scoring, separator, encoding, content):
     scoring.put("a.csv", content.encode(encoding))
-    how = {"separator": separator, "encoding": encoding}
+    how = {"separator": separator, "encoding": encoding[:6]}
     plan = scoring.plan(**how)
     assert plan["refused"] == {}
     sign, end = csv_files.SEPARATORS[separator], "\r\n" if "\r" in content else "\n"
