@@ -14,9 +14,11 @@ description:
     each, and gives a path for its scored rows in a hidden directory of this run.
   - V(committed) compares what was scored with its input, moves it into the output directory and records it.
   - An entry of the manifest is valid if the checksums of input and output and O(identity) are those of now.
-  - A file that cannot be scored does not fail the module. It is named in RV(refused) or RV(failures).
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
+  - sparkflows.mlops.scored_files
 options:
   state:
     description: The step.
@@ -69,10 +71,6 @@ options:
     type: list
     elements: dict
     default: []
-  failures:
-    description: What the method could not score, messages by name. These files are not looked at.
-    type: dict
-    default: {}
 notes:
   - CSV has a header in its first line and is quoted by C("). A quoted value may have line breaks; empty lines are no
     rows; columns may be without a name.
@@ -87,15 +85,13 @@ notes:
     away, and its files fail.
 attributes:
   check_mode:
-    description: Can run in check mode and says what would be scored.
     support: full
   diff_mode:
-    description: Names the files.
     support: full
-  platform:
-    description: Target operating systems.
-    platforms: posix
+    details: Names the files.
+  idempotent:
     support: full
+    details: What has a valid entry in the manifest is not planned again.
 """
 
 EXAMPLES = r"""

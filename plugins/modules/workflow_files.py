@@ -12,9 +12,11 @@ description:
     to a directory that belongs to that user, and what the workflow wrote there is taken over afterwards.
   - V(handed_over) copies. V(collected) writes the input's columns and the prediction to C(staged), from one file or a
     directory of C(part-*) files. M(sparkflows.mlops.scored_files) compares the values.
-  - A file that fails does not fail the module. It is named in RV(failures).
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
+  - sparkflows.mlops.scored_files
 options:
   state:
     description: The step.
@@ -40,10 +42,6 @@ options:
     description: Column of what the workflow writes that has the prediction.
     type: str
     default: prediction
-  failures:
-    description: What has failed already, messages by name. These files are not looked at.
-    type: dict
-    default: {}
 notes:
   - What the workflow wrote is CSV in UTF-8 with a header, with quotation marks as RFC 4180 has them or as Spark writes
     them by default (C(\")). More columns than those of the input are left out.
@@ -52,15 +50,13 @@ seealso:
   - module: sparkflows.mlops.sparkflows_workflow_run
 attributes:
   check_mode:
-    description: Is skipped in check mode.
     support: none
+    details: Is skipped in check mode.
   diff_mode:
-    description: Is not supported.
     support: none
-  platform:
-    description: Target operating systems.
-    platforms: posix
-    support: full
+  idempotent:
+    support: none
+    details: Each file is handed over and collected once.
 """
 
 EXAMPLES = r"""

@@ -288,6 +288,11 @@ def test_python_model_and_parquet(folder, tmp_path):
     from_parquet = table(sh("mlflow1", f'{python} -c "$1"', out_of_pandas))
     assert [[float(value) for value in row] for row in from_parquet[1:]] == [[float(value) for value in row] for row in scored[1:]]
     assert from_parquet[0] == scored[0]
+    # What was given is there as it was, each value and its type.
+    compare = ("import pandas, sys; given, scored = map(pandas.read_parquet, sys.argv[1:]); "
+               "pandas.testing.assert_frame_equal(scored.drop(columns='prediction'), given, check_exact=True); print(scored.columns[-1], len(given))")
+    paths = [f"{place[key]}/same.parquet" for key in ("score_offline_input", "score_offline_output")]
+    assert sh("mlflow1", f'{python} -c "$@"', compare, *paths).decode().split() == ["prediction", str(len(ROWS) - 1)]
 
 
 def test_the_hosts_of_the_cluster_reach_each_other_on_its_ports_and_nobody_else_does():

@@ -1,6 +1,7 @@
 """Send rows to served models from where Sparkflows stands, and compare what comes back, row by row.
 
-Needs nothing but Python. Questions as JSON on standard input, answers on standard output.
+Needs nothing but Python, and the collection's plugins/module_utils/csv_files.py, which the role hands over with it. Questions as JSON on standard
+input, answers on standard output.
 """
 
 import base64
@@ -8,7 +9,6 @@ import csv
 import io
 import json
 import math
-import re
 import ssl
 import sys
 import time
@@ -16,53 +16,31 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import csv_files
+from csv_files import LIKE_A_NUMBER, is_empty, number
+
 CHUNK = 1000  # rows in one request
 SHOWN = 5  # rows in the report
-csv.field_size_limit(sys.maxsize)
 
 
 class Wrong(Exception):
     """The answer is not the wanted one."""
 
 
-# As model_endpoint_score has it: what has a leading zero or a plus sign is a zip code or a telephone number, and no number.
-NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-LARGEST = 1 << 63
-# MLflow 1 takes such names for numbers or dates if they come as JSON and all are like that.
-LIKE_A_NUMBER = re.compile(r"\s*([+-]?\.?\d|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun))", re.IGNORECASE)
-
-
-def number(text):
-    """The number that a CSV field is, or None."""
-    text = text.strip()
-    if not NUMBER.fullmatch(text):
-        return None
-    if not text.lstrip("-").isdigit():
-        return float(text) if math.isfinite(float(text)) else None
-    # Python converts no number of thousands of digits.
-    found = int(text) if len(text) <= 20 else LARGEST
-    return found if -LARGEST <= found < LARGEST else None
-
-
-def is_empty(text):
-    return text.strip().lower() in ("", "nan")
-
-
 def table(text, path):
     """Names of the columns, and the rows as texts."""
-    reader = csv.reader(io.StringIO(text[1:] if text.startswith("\ufeff") else text, newline=""), strict=True)
-    rows = []
+    lines = io.StringIO(text[1:] if text.startswith("\ufeff") else text, newline="")
     try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                if len(row) != len(rows[0]):
-                    raise Wrong(f"line {reader.line_num} of {path} has {len(row)} values, its header has {len(rows[0])}")
-    except csv.Error as exc:
-        raise Wrong(f"line {reader.line_num} of {path} is not CSV: {exc}") from None
+        rows = [(line, values) for line, values, _text in csv_files.read_rows(lines) if values]
+        header = rows[0][1] if rows else []
+        csv_files.check_header(header, prediction=None)
+        for line, values in rows:
+            csv_files.check_width(line, values, header)
+    except csv_files.BadInput as exc:
+        raise Wrong(f"{path}: {exc}") from None
     if len(rows) < 2:
         raise Wrong(f"{path}: there are no rows below the names of the columns")
-    return rows[0], rows[1:]
+    return header, [values for _line, values in rows[1:]]
 
 
 def typed(columns, rows, text_columns):
@@ -71,6 +49,10 @@ def typed(columns, rows, text_columns):
     numeric = {place for place in sent if columns[place] not in text_columns
                and all(is_empty(row[place]) or number(row[place]) is not None for row in rows)
                and any(not is_empty(row[place]) for row in rows)}
+    for row in rows:
+        for place in numeric:
+            if number(row[place]) in (math.inf, -math.inf):
+                raise Wrong(f"{columns[place]} is {row[place].strip()[:80]}, which is too large for a number")
     return [columns[place] for place in sent], [[number(row[place]) if place in numeric else row[place] or None for place in sent] for row in rows]
 
 

@@ -768,6 +768,7 @@ def test_committed_in_check_mode_moves_nothing(scoring):
 
 # ---- Parquet
 def test_parquet_is_counted_and_recorded(scoring):
+    """Compared are columns and number of rows: values are not read here. That they come out as they went in is in the scenario offline_scoring."""
     shutil.copy(PARQUET / "given.parquet", scoring.input)
     plan = scoring.plan()
     assert [(entry["format"], entry["rows"]) for entry in plan["pending"]] == [("parquet", 300)]
@@ -775,6 +776,8 @@ def test_parquet_is_counted_and_recorded(scoring):
     done = scoring.commit(plan)
     assert done["failures"] == {} and done["rows"] == 300
     assert scoring.manifest["given.parquet"]["output"]["rows"] == 300
+    # Whatever the method wrote is put in place as it is.
+    assert scored_in(scoring, "given.parquet") == (PARQUET / "scored.parquet").read_bytes()
 
 
 @pytest.mark.parametrize(
