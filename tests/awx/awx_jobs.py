@@ -22,7 +22,11 @@ import yaml
 
 COLLECTION = Path(__file__).resolve().parents[2]
 PREFIX = "Sparkflows MLOps"
-SETTINGS = {"awx_name": PREFIX, "awx_organization": PREFIX}
+SETTINGS = {
+    **yaml.safe_load((COLLECTION / "roles/awx/defaults/main.yml").read_text(encoding="utf-8")),
+    "awx_name": PREFIX,
+    "awx_organization": PREFIX,
+}
 # AWX's own settings for jobs, as 24.6 ships them.
 AWX_ENVIRONMENT = {
     "ANSIBLE_HOST_KEY_CHECKING": "False",

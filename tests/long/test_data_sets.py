@@ -17,7 +17,6 @@ from lab.data_sets import DATA_SETS, SEPARATORS
 from playbook_run import LOCAL, PROJECT, run_with
 from sparkflows_server import SparkflowsServer
 
-RESULTS = {"loans": "string", "meters": "long"}
 IDENTITY = """
 - name: Note what scores
   ansible.builtin.set_fact:
@@ -44,13 +43,23 @@ JOB = """
            --env=HOME=/tmp, --env=JAVA_HOME=/opt/mlflow/java, --env=PYSPARK_PYTHON=/opt/mlflow/current/bin/python, --env=SPARK_LOCAL_IP=127.0.0.1,
            "--env=SPARK_CONF_DIR={{ base }}/job", --env=GIT_PYTHON_REFRESH=quiet, --env=PATH=/opt/mlflow/current/bin:/usr/bin:/bin, "{{ image }}",
            /opt/mlflow/current/bin/python, "{{ base }}/job/score_job.py", score]
-    stdin: "{{ {'model': described, 'master': 'local[2]', 'extra_columns': 'keep', 'timeout': 600, 'files': score_offline_pending} | to_json }}"
+    stdin: >-
+      {{ {'model': described, 'master': 'local[2]', 'extra_columns': 'keep', 'prediction_column': '', 'result_type': '', 'timeout': 600,
+          'files': score_offline_pending} | to_json }}
   register: __scored
 - name: Note what failed
   ansible.builtin.set_fact:
     score_offline_failures: >-
       {{ __scored.stdout_lines | select('match', '[{]') | map('from_json') | selectattr('problem', 'defined')
          | items2dict('name', 'problem') }}
+"""
+# What the job says of the models, as its command model does after it has fetched one.
+DESCRIBE = """
+import json, score_job
+for name in {names!r}:
+    described = dict(score_job.describe("{sets}/%s/model" % name, {{}}), mojo="")
+    with open("{sets}/%s/described.json" % name, "w") as stream:
+        json.dump(described, stream)
 """
 
 
@@ -72,8 +81,9 @@ def fixture_base(tmp_path_factory):
             shutil.copy(program, base / "job")
     (base / "job/spark-defaults.conf").write_text("spark.sql.execution.arrow.pyspark.enabled true\nspark.ui.enabled false\n")
     in_container = ["docker", "run", "--rm", "--network=none", f"--volume={base}:{base}", "--env=GIT_PYTHON_REFRESH=quiet"]
-    program = ["/opt/mlflow/current/bin/python", f"{base}/job/data_sets.py", f"{base}/sets"]
-    subprocess.run([*in_container, newest("sparkflows-mlops-lab-prepared"), *program], check=True)
+    python = [*in_container, f"--workdir={base}/job", "--interactive", newest("sparkflows-mlops-lab-prepared"), "/opt/mlflow/current/bin/python"]
+    subprocess.run([*python, "data_sets.py", f"{base}/sets"], check=True)
+    subprocess.run([*python, "-"], input=DESCRIBE.format(sets=f"{base}/sets", names=list(DATA_SETS)), text=True, check=True)
     for name, tasks in {"image": IMAGE, "job": JOB}.items():
         folder = base / "roles" / name / "tasks"
         folder.mkdir(parents=True)
@@ -117,10 +127,7 @@ def methods(role):
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_registered_model(base, tmp_path, name):
-    described = {
-        "path": str(base / "sets" / name / "model"), "mojo": "", "flavors": ["python_function"], "columns": list(DATA_SETS[name].columns.items()),
-        "result_type": RESULTS.get(name, "double"), "sparkling_water": False,
-    }  # fmt: skip
+    described = json.loads((base / "sets" / name / "described.json").read_text())
     score(base, tmp_path, name, **methods("job"), described=described, image=newest("sparkflows-mlops-lab-prepared"),
           score_offline_method="registered_model", score_offline_model_name=name, score_offline_model_version="1")  # fmt: skip
     compare(tmp_path, name)
