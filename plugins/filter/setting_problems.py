@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.release import __version__
+from jinja2 import Environment, TemplateSyntaxError, meta
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Roles whose variables are called otherwise than the role.
@@ -18,6 +20,11 @@ PREFIXES = {"topology": "mlops", "offline_scoring": "score_offline"}
 # Roles of other collections have variables that begin like these.
 SHARED = {"nginx", "awx"}
 PORT = re.compile("_port(_|$)")
+UNDEFINED = re.compile(r"'(\w+)' is undefined")
+# Before 2.19, a variable of a host comes as it was written where something in it is undefined.
+AS_WRITTEN = tuple(map(int, __version__.split(".")[:2])) < (2, 19)
+# What templates have beside variables.
+GIVEN = {"lookup", "query", "q", "now", "undef", "omit", "vars", "hostvars", "groups", "environment", *Environment().globals}
 SECRET = re.compile("password|passphrase|secret|token|access_key")
 
 
@@ -36,9 +43,43 @@ def documented():
     return found
 
 
+def leaves(value):
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
+    if items is None:
+        yield value
+    else:
+        for item in items:
+            yield from leaves(item)
+
+
+def undefined_in(value):
+    """Names of which some are undefined, if the value is no value yet. Raises what Ansible raises for such."""
+    for leaf in leaves(value):
+        text = str(leaf)
+        if AS_WRITTEN and ("{{" in text or "{%" in text) and not hasattr(leaf, "__UNSAFE__"):
+            yield from sorted(meta.find_undeclared_variables(Environment().parse(text)) - GIVEN)
+
+
+def template_problem(name, variables, known):
+    """What is wrong with the template that a value is made by: a sentence, nothing, or None where it cannot be judged here."""
+    try:
+        names = list(undefined_in(variables[name]))
+    except Exception as exc:  # each core has its own for each case
+        names = UNDEFINED.findall(str(exc))
+        if not names and (isinstance(exc, TemplateSyntaxError) or re.search("(?i)template error|syntax error in template", str(exc))):
+            # Not with Ansible's words, which have the text in them, perhaps a secret.
+            return f"{name} is no template that Ansible can read: correct its braces and filters, or write !unsafe before a text that has such."
+        if not names:
+            return None
+    missing = [found for found in dict.fromkeys(names) if found not in variables]
+    # What a role has a default for, or a play, is known where the role runs, and not yet here.
+    if missing and not any(found in known or found.startswith("_") for found in missing):
+        return f"{name} refers to {' and '.join(missing)}, which nobody defines: define it, in a vault for example, or correct the name."
+    return None if names else ""
+
+
 def problem_of(name, option, variables):
     """What is wrong with a value that Ansible itself takes, or nothing."""
-    # Only what is judged is looked up: each look is a template, perhaps a lookup.
     kind = option.get("type", "str")
     if kind == "int":
         value = variables[name]
@@ -55,14 +96,16 @@ def problem_of(name, option, variables):
     return ""
 
 
-def setting_problems(variables):
+def setting_problems(variables, known=()):
     roles = documented()
     options = {name: option for known in roles.values() for name, option in known.items()}
+    known = {*known, *options}
     ours = tuple(prefix + "_" for prefix in roles if prefix not in SHARED)
     problems = []
     for name in sorted(variables):
         if name in options:
-            problems.append(problem_of(name, options[name], variables))
+            problem = template_problem(name, variables, known)
+            problems.append(problem_of(name, options[name], variables) if problem == "" else problem)
         elif name.startswith(ours):
             near = difflib.get_close_matches(name, options, n=1, cutoff=0)[0]
             problems.append(f"{name} is no variable of this collection, so nobody reads it. Did you mean {near}? Rename or remove it.")

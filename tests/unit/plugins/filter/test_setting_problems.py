@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.sparkflows.mlops.plugins.filter.setting_problems import FilterModule
+from playbook_run import LOCAL, found_in
 
 setting_problems = FilterModule().filters()["setting_problems"]
 PROJECT = Path(__file__).resolve().parents[4]
@@ -53,3 +54,44 @@ def test_our_own_inventories_have_no_name_that_nobody_reads(folder):
     for path in folder.rglob("*.yml"):
         names = yaml.safe_load(path.read_text(encoding="utf-8")) if path.name != "hosts.yml" else {}
         assert not [text for text in setting_problems(dict.fromkeys(names or {}, "0")) if "no variable" in text], path
+
+
+# ---- templates, as the core that runs this has them
+PLAY = """
+- hosts: mlflow
+  gather_facts: false
+  vars: {of_the_play: 3}
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{ hostvars[inventory_hostname] | sparkflows.mlops.setting_problems(known=query('ansible.builtin.varnames', '.')) | to_json }}"
+        dest: found.json
+        mode: "0600"
+"""
+UNDEFINED, UNREADABLE = "refers to nobody_s, which nobody defines", "is no template that Ansible can read"
+# variable: (its value, words of the problem; none where all is well or cannot be judged yet)
+TEMPLATES = {
+    "mlops_mlflow_password": ("{{ nobody_s }}", UNDEFINED),
+    "mlflow_proxy_ca_key_passphrase": ("canary {{", UNREADABLE),
+    "mlflow_server_workers": ("{{ nobody_s }}", UNDEFINED),
+    "mlflow_proxy_users": ([{"name": "dana", "password": "{{ nobody_s }}"}], UNDEFINED),
+    "mlflow_server_environment": ({"A": "x{{ nobody_s }}"}, UNDEFINED),
+    "mlops_home": ("/opt/{{ nobody_s }}", UNDEFINED),
+    "model_serving_bind_address": ("{{ 'a' | no_such_filter }}", UNREADABLE),
+    "mlops_serving_password": ({"__ansible_unsafe": "canary {{ nobody_s }}"}, ""),
+    "mlflow_server_threads": ("{{ group_s * 2 }}", ""),
+    "mlflow_proxy_timeout": ("{{ of_the_play }}", ""),
+    # The role's own default, known where the role runs.
+    "mlflow_server_request_timeout": ("{{ mlflow_server_health_timeout }}", ""),
+    "mlflow_proxy_key_path": ("{{ mlops_config_dir }}/{{ inventory_hostname }}.key", ""),
+    "mlflow_proxy_ca_path": ("{{ mlops_config_dir }}/{{ nobody_s | default('ca') }}.pem", ""),
+    "mlops_ssh_port": ("{{ group_s }}2 ", "set it to a whole number"),
+}
+
+
+def test_templates(tmp_path):
+    variables = {**LOCAL, "group_s": 2, **{name: value for name, (value, _words) in TEMPLATES.items()}}
+    problems = found_in(tmp_path, {"mlflow": {"hosts": {"m1": {}}, "vars": variables}}, PLAY)
+    assert "canary" not in str(problems)
+    for name, (_value, words) in TEMPLATES.items():
+        found = [problem for problem in problems if problem.split()[0] == name]
+        assert len(found) == bool(words) and words in "".join(found), (name, problems)
