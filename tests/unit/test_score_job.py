@@ -102,7 +102,8 @@ def test_header(job, content, names, after):
     assert job.read_header(source)[1:] == (names, after) and source.read() == b"1"
 
 
-@pytest.mark.parametrize("content, why", [(b"", "is empty"), (b"\n\n", "is empty"), (b"caf\xe9,b\n", "Line 1 is not UTF-8")])
+@pytest.mark.parametrize("content, why", [(b"", "is empty"), (b"\n\n", "is empty"), (b"caf\xe9,b\n", "Line 1 is not UTF-8"),
+                                          (b"\r\n\n\"a\nb\",caf\xe9\n", "Line 4 is not UTF-8")])
 def test_no_header(job, content, why):
     with pytest.raises(job.BadInput, match=why):
         job.read_header(io.BytesIO(content))

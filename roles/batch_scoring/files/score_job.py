@@ -103,17 +103,17 @@ def check_columns(header, columns, keep_extra):
 
 def read_header(source):
     """What the first row is, as bytes and as names, and the number of the line after it."""
-    line, data = 1, b""
+    first, line, data = 1, 1, b""
     for more in iter(source.readline, b""):
         data, line = data + more, line + 1
         if not data.strip(b"\r\n"):
-            data = b""
+            first, data = line, b""
         elif data.count(b'"') % 2 == 0:
             break
     try:
         header = next(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")), [])
     except UnicodeDecodeError as exc:
-        raise BadInput("Line 1 is not UTF-8. Save the file as UTF-8.") from exc
+        raise BadInput("Line %d is not UTF-8. Save the file as UTF-8." % (first + exc.object[:exc.start].count(b"\n"))) from exc
     if not header:
         raise BadInput("The file is empty: its first line has to name the columns.")
     return data, header, line
