@@ -60,7 +60,7 @@ def run(*command, folder=PROJECT, **environment):
 def run_with(folder, variables, *arguments, **environment):
     """Run a playbook from the checkout, on the hosts.json of a folder. Variables come from a file there, as secrets among them should."""
     (folder / "vars.json").write_text(json.dumps(variables))
-    return run("ansible-playbook", "-i", folder / "hosts.json", "-e", f"@{folder}/vars.json", *arguments, **environment)
+    return run(PROGRAMS / "ansible-playbook", "-i", folder / "hosts.json", "-e", f"@{folder}/vars.json", *arguments, **environment)
 
 
 def run_in(folder, inventory, playbook, *arguments, **environment):

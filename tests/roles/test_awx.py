@@ -12,7 +12,7 @@ import pytest
 from awx_api import AwxApi
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from playbook_run import PROJECT, run
+from playbook_run import PROGRAMS, PROJECT, run
 
 PLAYBOOKS = sorted(f"playbooks/{path.name}" for path in (PROJECT / "playbooks").glob("*.yml"))
 KEY = ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -46,7 +46,7 @@ class Awx:
         before = len(self.api.requests)
         variables = {**SETTINGS, **CANARIES, **variables}
         environment = {"CONTROLLER_OAUTH_TOKEN": TOKEN} if environment is None else environment
-        done = run("ansible-playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", json.dumps(variables), *arguments,
+        done = run(PROGRAMS / "ansible-playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", json.dumps(variables), *arguments,
                    CONTROLLER_HOST=self.api.url, **environment)  # fmt: skip
         self.output, self.text = done.output, done.text
         self.requests = self.api.requests[before:]
