@@ -17,6 +17,7 @@ from playbook_run import LOCAL, run_in
 ADDRESS = "127.0.0.4"
 VARIABLES = {
     "mlops_address": ADDRESS,
+    "mlops_serving_address": "balancer.example.com",
     "mlops_mlflow_url": "https://ml.example.com/mlflow",
     "model_serving_users": [{"name": "scoring", "password": "p-scoring"}],
     "model_serving_certificate": {"method": "provided", "names": ["*.models.example.com"]},
@@ -94,8 +95,8 @@ def fixture_score(request, sites):
     return score
 
 
-@pytest.mark.parametrize("name", ["{address}:{port}", "{address}", "ml.example.com", "ML.example.com:{port}", "{host}:{port}", "{host}.",
-                                  "localhost:{port}", "[2001:db8::1]:{port}", "[::1]", "192.0.2.1:443", "a.models.example.com"])  # fmt: skip
+@pytest.mark.parametrize("name", ["{address}:{port}", "{address}", "ml.example.com", "balancer.example.com", "ML.example.com:{port}", "{host}:{port}",
+                                  "{host}.", "localhost:{port}", "[2001:db8::1]:{port}", "[::1]", "192.0.2.1", "a.models.example.com"])  # fmt: skip
 def test_names_that_clients_use(score, name):
     assert score(Host=name.replace("{host}", score.host)) == (200, "[0.5]")
 
