@@ -91,6 +91,15 @@ integration: $(IMAGES) ## Playbook runs on bad input, on a killed run, with secr
 data-sets: $(IMAGES) ## Five data sets through all offline methods
 	pytest tests/long
 
+.PHONY: rehearsal
+rehearsal: $(LAB) ## The archive at sites as people have them, with nothing but README, documents and SSH
+	pytest tests/rehearsal
+
+ARCHIVE_DIR := .
+.PHONY: archive
+archive: setup ## The collection's archive
+	ansible-galaxy collection build --force --output-path "$(ARCHIVE_DIR)"
+
 .PHONY: test-awx
 test-awx: $(IMAGES) ## The job templates of awx/ launched in the lab as AWX launches them, and the execution environment
 	LAB_NAME=awx pytest tests/awx
