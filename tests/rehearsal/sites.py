@@ -14,6 +14,8 @@ class Site:
     core: str = "2.19"
     # What is written into the copied inventory besides what every site has to: file -> {variable: value}. The value is YAML.
     settings: dict = field(default_factory=dict)
+    # What installs the packages on the MLflow host: uv is quick, pip is the default.
+    packages: str = "uv"
     # ansible.cfg of the folder in which the administrator works: {section: {setting: value}}.
     config: dict = field(default_factory=dict)
     # What is done to each machine beforehand, as root in a shell.
@@ -27,6 +29,7 @@ SITES = [
     Site(
         "odd",
         folder="a site with blanks",
+        packages="pip",
         config={"defaults": {"gathering": "smart", "fact_caching": "jsonfile", "fact_caching_connection": "facts"}},
         settings={
             ALL: {"mlops_home": "/srv/model-serving", "mlops_data_dir": "/data/mlflow"},

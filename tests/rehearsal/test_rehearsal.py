@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,10 @@ def edit_inventory(administrator, machines):
                                                     "vault_mlflow_password": "p4ss: {{ no template }} #'\""})  # fmt: skip
     administrator.edit(MLFLOW, {"java_runtime_repositories": repositories,
                                 **({"python_runtime_archive_path": str(archive)} if archive.exists() else {})})  # fmt: skip
+    if site.packages == "uv":
+        # The lab's machines have a folder for packages that outlives them.
+        administrator.edit(MLFLOW, {"mlflow_runtime_uv_path": str(Path(sys.executable).parent / "uv"),
+                                    "mlflow_runtime_cache_dir": "/var/cache/mlflow-runtime"})  # fmt: skip
     for file, settings in site.settings.items():
         administrator.edit(file, settings)
 

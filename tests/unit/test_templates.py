@@ -75,6 +75,23 @@ def test_no_quotation_mark_is_escaped():
     assert [(str(path), text) for path, text, _condition in TEMPLATES if "\\'" in text or '\\"' in text] == []
 
 
+def given(node):
+    """What the programs of a YAML document are given to read."""
+    if isinstance(node, dict):
+        yield from ([node["stdin"]] if "stdin" in node else [])
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from given(value)
+
+
+def test_no_program_waits_for_a_terminal():
+    """Ansible hands over an empty text as nothing, and what then reads does so from the terminal that Ansible opens for it where pipelining is off."""
+    texts = [(str(path.relative_to(COLLECTION)), text) for path in FILES for text in given(load(path))]
+    assert len(texts) > 3
+    assert [(path, text) for path, text in texts if not re.search(r"(\| to_json \}\}|\n)$", text)] == []
+
+
 def taken_for_numbers(text, condition):
     """Names of variables of roles that are compared or reckoned with as they are, where the other side is a number."""
 
