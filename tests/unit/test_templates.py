@@ -86,7 +86,7 @@ def given(node):
 
 
 def test_no_program_waits_for_a_terminal():
-    """Ansible hands over an empty text as nothing, and what then reads does so from the terminal that Ansible opens for it where pipelining is off."""
+    """Ansible hands over an empty text as nothing, and what reads then does from the terminal that Ansible opens for it where pipelining is off."""
     texts = [(str(path.relative_to(COLLECTION)), text) for path in FILES for text in given(load(path))]
     assert len(texts) > 3
     assert [(path, text) for path, text in texts if not re.search(r"(\| to_json \}\}|\n)$", text)] == []
