@@ -57,7 +57,7 @@ def undefined_in(value):
     for leaf in leaves(value):
         text = str(leaf)
         if AS_WRITTEN and ("{{" in text or "{%" in text) and not hasattr(leaf, "__UNSAFE__"):
-            yield from sorted(meta.find_undeclared_variables(Environment().parse(text)) - GIVEN)
+            yield from sorted(meta.find_undeclared_variables(Environment().parse(text)))
 
 
 def template_problem(name, variables, known):
@@ -99,7 +99,7 @@ def problem_of(name, option, variables):
 def setting_problems(variables, known=()):
     roles = documented()
     options = {name: option for known in roles.values() for name, option in known.items()}
-    known = {*known, *options}
+    known = {*known, *options, *GIVEN}
     ours = tuple(prefix + "_" for prefix in roles if prefix not in SHARED)
     problems = []
     for name in sorted(variables):

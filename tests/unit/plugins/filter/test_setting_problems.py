@@ -84,6 +84,10 @@ TEMPLATES = {
     "mlflow_server_request_timeout": ("{{ mlflow_server_health_timeout }}", ""),
     "mlflow_proxy_key_path": ("{{ mlops_config_dir }}/{{ inventory_hostname }}.key", ""),
     "mlflow_proxy_ca_path": ("{{ mlops_config_dir }}/{{ nobody_s | default('ca') }}.pem", ""),
+    "mlflow_server_minimum_free_mb": ("{{ hostvars[inventory_hostname].group_s * 100 }}", ""),
+    # Not by its own name: Ansible itself says what is missing where it is used.
+    "scorer_timeout": ("{{ hostvars[inventory_hostname].not_there }}", ""),
+    "acceptance_score_timeout": ("{{ groups['mlflow'] | length * 30 }}", ""),
     "mlops_ssh_port": ("{{ group_s }}2 ", "set it to a whole number"),
 }
 
