@@ -120,15 +120,15 @@ def compare(folder, name, most=None, predict=None):
             assert values[-1] == prediction if isinstance(prediction, str) else float(values[-1]) == prediction, (file, values, prediction)
 
 
-def methods(role):
-    return {"_score_offline_methods": {method: {"role": role, "identity": "identity", "score": "score", "formats": ["csv"]}
+def methods(role, quotation):
+    return {"_score_offline_methods": {method: {"role": role, "identity": "identity", "score": "score", "formats": ["csv"], "quotation": quotation}
                                        for method in ("registered_model", "scorer_image", "workflow")}}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_registered_model(base, tmp_path, name):
     described = json.loads((base / "sets" / name / "described.json").read_text())
-    score(base, tmp_path, name, **methods("job"), described=described, image=newest("sparkflows-mlops-lab-prepared"),
+    score(base, tmp_path, name, **methods("job", "doubled"), described=described, image=newest("sparkflows-mlops-lab-prepared"),
           score_offline_method="registered_model", score_offline_model_name=name, score_offline_model_version="1")  # fmt: skip
     compare(tmp_path, name)
 
@@ -139,7 +139,7 @@ def test_scorer_image(base, tmp_path, name):
     given.mkdir()
     for file in sorted((base / "sets" / name / "in").iterdir())[:3]:  # a container each
         shutil.copy(file, given)
-    score(base, tmp_path, name, **methods("image"), model=str(base / "sets" / name / "model"), image=newest("sparkflows-mlops-scorer"),
+    score(base, tmp_path, name, **methods("image", "detected"), model=str(base / "sets" / name / "model"), image=newest("sparkflows-mlops-scorer"),
           score_offline_method="scorer_image", score_offline_model_name=name, score_offline_input=str(given))  # fmt: skip
     compare(tmp_path, name, most=3)
 

@@ -55,9 +55,9 @@ class Role:
             "score_offline_timeout": "60",  # a text, as a survey gives it
             "version": "1",
             "_score_offline_methods": {
-                "registered_model": {"role": "fake", "identity": "identity", "score": "score", "formats": ["csv"]},
-                "scorer_image": {"role": "fake", "identity": "identity", "score": "score", "formats": ["csv"]},
-                "workflow": {"role": "fake", "identity": "identity", "score": "score", "formats": ["csv"]},
+                "registered_model": {"role": "fake", "identity": "identity", "score": "score", "formats": ["csv"], "quotation": "doubled"},
+                "scorer_image": {"role": "fake", "identity": "identity", "score": "score", "formats": ["csv"], "quotation": "doubled"},
+                "workflow": {"role": "fake", "identity": "identity", "score": "score", "formats": ["csv"], "quotation": "doubled"},
             },
         }
 
