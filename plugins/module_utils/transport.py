@@ -8,6 +8,7 @@ the login is refused.
 
 import html
 import http.client
+import inspect
 import json
 import os
 import random
@@ -159,10 +160,17 @@ class HttpClient:
             use_netrc=False,  # only the options decide who logs in
             timeout=timeout,
             cookies=self.cookies,
-            context=self._tls_context(validate_certs, ca_path),
+            **self._tls(validate_certs, ca_path)
         )
         if self.url.startswith("http:") and not loopback:
             self.warn(f"{self.url} is plain http: the login and all data cross the network unencrypted. Prefer https.")
+
+    def _tls(self, validate_certs, ca_path):
+        context = self._tls_context(validate_certs, ca_path)
+        if "context" in inspect.signature(Request).parameters:
+            return {"context": context}
+        # ansible-core 2.16 makes its own, for each request.
+        return {"validate_certs": validate_certs, "ca_path": ca_path or None}
 
     def _tls_context(self, validate_certs, ca_path):
         if self.url.startswith("http:"):

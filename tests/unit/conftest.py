@@ -10,7 +10,8 @@ import threading
 import pytest
 import sparkflows_server
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils.common.parameters import PASS_VARS
+from module_arguments import patch_module_args
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,8 @@ def call(capsys, monkeypatch):
 
     def run(module, check=False, diff=False, no_log=False, **options):
         internal = dict(_ansible_check_mode=check, _ansible_diff=diff, _ansible_no_log=no_log)
+        if "inject_invocation" in PASS_VARS:  # ansible-core 2.21 tells the parameters only where it is asked for them
+            internal["_ansible_inject_invocation"] = True
         warnings.clear()
         capsys.readouterr()
         with patch_module_args(dict(options, **internal)), pytest.raises(SystemExit):

@@ -143,7 +143,7 @@ SUSE = host("opensuse-leap", "15.6", "suse", "opensuse")
 DISTRIBUTIONS = {
     "debian": ("java_runtime", host("debian", "12"), {}, NO_JDK),
     "debian-testing": ("java_runtime", host("debian", ""), {}, NO_JDK),
-    "debian-source": ("java_runtime", host("debian", "13"), {"java_runtime_repositories": [{"name": "x"}]}, []),
+    "debian-source": ("java_runtime", host("debian", "13"), {"java_runtime_repositories": [{"name": "x", "uris": "https://x", "suites": "y"}]}, []),
     "debian-packages": ("java_runtime", host("debian", "13"), {"java_runtime_packages": ["temurin-8-jdk"]}, []),
     "ubuntu": ("java_runtime", host("ubuntu", "22.04", "debian"), {}, []),
     "oracle": ("java_runtime", host("ol", "9.5", "rhel", "fedora"), {}, []),

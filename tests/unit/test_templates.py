@@ -125,6 +125,26 @@ def test_an_address_stands_in_a_url_as_url_host_says():
     assert [(str(path), text) for path, text, _condition in TEMPLATES if bare.search(text)] == []
 
 
+def arguments(node):
+    """Module and arguments of each task: include_tasks takes a file's name there."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if re.fullmatch(r"[a-z_]+\.[a-z_]+\.[a-z_0-9]+|args", str(name)) and not str(name).startswith("ansible.builtin.include_"):
+                yield name, value
+            if name not in ("module_defaults", "vars"):
+                yield from arguments(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from arguments(value)
+
+
+def test_arguments_of_a_task_are_no_template_as_a_whole():
+    """Where facts are variables, a host could say what they are. ansible-core 2.21 warns of it."""
+    every = [(str(path), name, value) for path in FILES if path.parent.name in ("tasks", "playbooks") for name, value in arguments(load(path))]
+    assert len(every) > 300
+    assert [argument for argument in every if isinstance(argument[2], str) and "{{" in argument[2]] == []
+
+
 def module_defaults(node):
     if isinstance(node, dict):
         if "module_defaults" in node:

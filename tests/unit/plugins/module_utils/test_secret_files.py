@@ -8,9 +8,9 @@ import stat
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkflows.mlops.plugins.module_utils import files, fingerprints, jwt
 from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
+from module_arguments import patch_module_args
 
 
 @pytest.fixture

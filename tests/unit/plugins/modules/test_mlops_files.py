@@ -10,8 +10,8 @@ import json
 import os
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_files
+from module_arguments import patch_module_args
 
 OWN = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 CANARY = "canary-4c1f"

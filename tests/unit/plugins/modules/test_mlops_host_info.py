@@ -14,9 +14,9 @@ import time
 from unittest.mock import ANY
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_host_info
+from module_arguments import patch_module_args
 
 
 @pytest.fixture(name="run")

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_service
+from module_arguments import patch_module_args
 
 CANARY = "canary-4c1f"
 

@@ -659,7 +659,7 @@ def test_killed_while_recording_ends_in_the_same_state(scoring, where, tmp_path)
     arguments = dict(state="committed", output=str(scoring.output), identity=IDENTITY, pending=plan["pending"])
     program = f"""
 import os, signal
-from ansible.module_utils.testing import patch_module_args
+from module_arguments import patch_module_args
 from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
 from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
 real, calls = {call}, []
