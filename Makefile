@@ -54,7 +54,8 @@ lint: setup ## ansible-lint (production profile), yamllint, ruff
 	ansible-lint -q
 
 .PHONY: sanity
-sanity: setup ## ansible-test sanity on the built and installed collection
+sanity: setup ## The built archive: imported as Galaxy does, then installed, for ansible-test sanity
+	tests/sanity/import
 	tests/sanity/run
 
 .PHONY: readmes
