@@ -32,6 +32,7 @@ SITES = [
         packages="pip",
         config={"defaults": {"gathering": "smart", "fact_caching": "jsonfile", "fact_caching_connection": "facts"}},
         settings={
+            "hosts.yml": {"ansible_pipelining": False},
             ALL: {"mlops_home": "/srv/model-serving", "mlops_data_dir": "/data/mlflow"},
             MLFLOW: {"serving_firewall_backend": "nftables"},
         },

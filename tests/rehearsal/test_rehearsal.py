@@ -103,7 +103,8 @@ def edit_inventory(administrator, machines):
             "ansible_ssh_extra_args": f"-o UserKnownHostsFile='\"{known_hosts}\"' -o IdentitiesOnly=yes"})  # fmt: skip
     administrator.edit("group_vars/all/vault.yml", {"vault_sparkflows_token": machines.secret("sparkflows_token"),
                                                     "vault_mlflow_password": "p4ss: {{ no template }} #'\""})  # fmt: skip
-    administrator.edit(MLFLOW, {"java_runtime_repositories": repositories,
+    # The authorities of the lab's machines are those of this computer, which may be behind a company's proxy.
+    administrator.edit(MLFLOW, {"java_runtime_repositories": repositories, "mlflow_runtime_ca_path": "/etc/ssl/certs/ca-certificates.crt",
                                 **({"python_runtime_archive_path": str(archive)} if archive.exists() else {})})  # fmt: skip
     if site.packages == "uv":
         # The lab's machines have a folder for packages that outlives them.
@@ -114,8 +115,8 @@ def edit_inventory(administrator, machines):
 
 
 def verdict(administrator):
-    report = json.loads((administrator.folder / "reports/acceptance.json").read_text(encoding="utf-8"))
-    return report["verdict"], len(report["checks"])
+    summary = json.loads((administrator.folder / "reports/acceptance.json").read_text(encoding="utf-8"))["summary"]
+    return summary["verdict"], summary["checks"]
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
@@ -146,7 +147,7 @@ def rehearse(administrator, machines, row):
             changed = run.changed
             assert sorted(changed) == ["mlflow1.example.com", "sparkflows1.example.com"]
             assert ".preflight" not in command or not any(changed.values()), run.output
-            assert machines.sh("mlflow1", "ls /opt /etc/systemd/system").count("mlflow") == 0
+            assert KEPT or machines.sh("mlflow1", "ls /opt /etc/systemd/system").count("mlflow") == 0
     row["verdict"], row["checks"] = verdict(administrator)
     assert row["verdict"] == "passed"
 
