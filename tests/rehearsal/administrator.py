@@ -40,7 +40,8 @@ def commands(document, heading=None):
     text = (PROJECT / document).read_text(encoding="utf-8")
     if heading:
         text = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", text, re.M | re.S).group(1)
-    blocks = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    # One that is marked, as yaml for example, is no command.
+    blocks = [block for mark, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S) if not mark]
     # A line that ends with a backslash goes on.
     return [line.split("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 

@@ -92,6 +92,24 @@ def test_no_program_waits_for_a_terminal():
     assert [(path, text) for path, text in texts if not re.search(r"(\| to_json \}\}|\n)$", text)] == []
 
 
+def without_an_order(text, condition):
+    """Filters of sets whose result is used as a list: it has another order in each run, and what is written of it changes each time."""
+    if condition:
+        return []
+    parsed = tree(text)
+    asked = [node.test for kind in (nodes.If, nodes.CondExpr) for node in parsed.find_all(kind)]
+    harmless = [node.node for node in parsed.find_all(nodes.Filter) if node.name in ("length", "sort")]
+    harmless += [node for test in asked for node in test.find_all(nodes.Filter)] + asked
+    return [node.name for node in parsed.find_all(nodes.Filter)
+            if node.name in ("difference", "intersect", "symmetric_difference", "union") and not any(node is one for one in harmless)]  # fmt: skip
+
+
+def test_what_is_written_keeps_its_order():
+    assert without_an_order("{{ hosts | difference([host]) | map('upper') }}", False) == ["difference"]
+    assert without_an_order("{{ 'a' if one | intersect(two) else one | union(two) | sort }}", False) == []
+    assert [(str(path), names) for path, text, condition in TEMPLATES if (names := without_an_order(text, condition))] == []
+
+
 def taken_for_numbers(text, condition):
     """Names of variables of roles that are compared or reckoned with as they are, where the other side is a number."""
 
