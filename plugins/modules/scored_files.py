@@ -241,6 +241,7 @@ def write_plain(path, target, dialect):
 def compare_csv(given_path, scored_path, dialect):
     """The number of scored rows, if they are those of the input in their order. The scored file then has them as they went in."""
     csv_files.check_text(scored_path)
+
     def attempt(read):
         return (*compare_rows(given_path, scored_path, dialect, read), read)
 

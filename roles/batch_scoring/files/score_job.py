@@ -113,7 +113,7 @@ def read_header(source):
     try:
         header = next(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")), [])
     except UnicodeDecodeError as exc:
-        raise BadInput("Line %d is not UTF-8. Save the file as UTF-8." % (first + exc.object[:exc.start].count(b"\n"))) from exc
+        raise BadInput("Line %d is not UTF-8. Save the file as UTF-8." % (first + exc.object.count(b"\n", 0, exc.start))) from exc
     if not header:
         raise BadInput("The file is empty: its first line has to name the columns.")
     return data, header, line
