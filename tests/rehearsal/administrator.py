@@ -5,18 +5,14 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pexpect
 import yaml
+from generations import install
 from playbook_run import PROJECT, Run
 
-# The package `ansible` of each series of ansible-core, and the Pythons that can run both.
-GENERATIONS = {"2.16": ("9", "3.10", "3.11", "3.12"), "2.18": ("11", "3.11", "3.12", "3.13"), "2.19": ("12", "3.11", "3.12", "3.13"),
-               "2.20": ("13", "3.12", "3.13"), "2.21": ("14", "3.12", "3.13")}  # fmt: skip
 BECOME_PASSWORD, VAULT_PASSWORD = "becomes root; really?", "opens the vault"
 # What Ansible and ssh ask, and what is typed.
 ANSWERS = [
@@ -24,15 +20,6 @@ ANSWERS = [
     (r"(New )?Vault password( \(\w+\))?:", VAULT_PASSWORD),
     (r"Confirm New [Vv]ault password( \(\w+\))?:", VAULT_PASSWORD),
 ]
-
-
-def python_for(core):
-    """A Python of this computer that can run a core; None if there is none."""
-    for version in GENERATIONS[core][1:]:
-        for candidate in (*sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True), shutil.which(f"python{version}")):
-            if candidate and subprocess.run([candidate, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode == 0:
-                return str(candidate)
-    return None
 
 
 def commands(document, heading=None):
@@ -64,11 +51,7 @@ class Administrator:
 
     def install_ansible(self):
         """`pip install ansible`, as the README has it; uv is quicker."""
-        generation = GENERATIONS[self.site.core][0]
-        uv = Path(sys.executable).parent / "uv"
-        subprocess.run([uv, "venv", "--quiet", "--python", python_for(self.site.core), self.home / "venv"], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", self.home / "venv/bin/python", f"ansible=={generation}.*",
-                        "-r", PROJECT / "requirements.txt"], check=True)  # fmt: skip
+        install(self.site.core, self.home / "venv")
 
     def write_config(self):
         config = configparser.ConfigParser()

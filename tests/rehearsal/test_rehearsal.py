@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from generations import python_for
 from playbook_run import PROJECT
 from playbook_run import run as playbook_run
-from rehearsal.administrator import BECOME_PASSWORD, Administrator, commands, python_for
+from rehearsal.administrator import BECOME_PASSWORD, Administrator, commands
 from rehearsal.sites import ALL, MLFLOW, SITES
 
 CACHE = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab"))
