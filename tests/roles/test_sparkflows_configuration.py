@@ -183,7 +183,7 @@ def test_each_mode_gets_what_it_needs_and_no_more(role, mode):
     role = role()
     before = role.server.values()
     assert role.run(mlops_deploy_mode=mode, **NO_S3) == 0, role.output
-    assert "left over" not in role.text
+    assert "left over from" not in role.text
     login = {name: WRITTEN[name] for name in WRITTEN if name.startswith("mlops.mlflow.")}
     assert role.server.values() == {**before, **login, "mlops.mlflow.deploy.mode": mode, **NEEDED[mode]}
     assert role.run(mlops_deploy_mode=mode, **NO_S3) == 0, role.output
@@ -207,7 +207,7 @@ def test_switch_of_the_mode_leaves_settings_until_they_are_to_be_removed(role, o
     assert role.server.values() == {**before, left: ""}
     for remove in ("true", "false"):
         assert role.run(mlops_deploy_mode=new, mlops_remove_unused=remove, **NO_S3) == 0, role.output
-        assert role.changed() == 0 and "left over" not in role.text
+        assert role.changed() == 0 and "left over from" not in role.text
 
 
 def test_what_cannot_be_told_is_not_left_over(role):
@@ -216,7 +216,7 @@ def test_what_cannot_be_told_is_not_left_over(role):
     role = role(names={"fire_mlops_host": None, "ssh_key_path": "x.a"}, extra_properties=[rival])
     for remove in ("false", "true"):
         assert role.run(mlops_deploy_mode="local", mlops_remove_unused=remove) == 0, role.output
-        assert "left over" not in role.text and role.server.value("x.d") == "mine"
+        assert "left over from" not in role.text and role.server.value("x.d") == "mine"
 
 
 def test_mode_remote_and_settings_by_exact_key(role):

@@ -99,4 +99,4 @@ def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     assert machine.service("mlflow").is_running
 
     said, changed = switch("-e", "mlops_remove_unused=true")
-    assert changed == 0 and "left over" not in said
+    assert changed == 0 and "left over from" not in said

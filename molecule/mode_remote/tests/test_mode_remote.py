@@ -150,4 +150,4 @@ def test_switch_to_another_mode_removes_nothing_by_surprise(hosts, addresses):
     assert refused.rc == 255 and "Permission denied (publickey" in refused.stderr, refused.stderr
 
     said, changed = switch("-e", "mlops_remove_unused=true")
-    assert set(changed.values()) == {0} and "left over" not in said
+    assert set(changed.values()) == {0} and "left over from" not in said
