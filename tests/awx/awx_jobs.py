@@ -150,15 +150,19 @@ def script_inventory(groups, hosts):
 
 # ---- variables and credentials
 class UnsafeDumper(yaml.SafeDumper):
-    """Answers and credentials are no templates, whatever they contain."""
+    """Answers and credentials are no templates, whatever they contain. Names are marked, too."""
 
 
 UnsafeDumper.add_representer(str, lambda dumper, value: dumper.represent_scalar("!unsafe", value))
 
 
-def variables_file(variables, trusted=()):
-    """Variables of the job template itself may be templates; nothing else may."""
-    parts = [yaml.dump({name: value}, Dumper=yaml.SafeDumper if name in trusted else UnsafeDumper) for name, value in variables.items()]
+def variables_file(variables, trusted=None):
+    """Variables of the job template itself may be templates, as long as they have the values that it says; nothing else may."""
+    trusted = trusted or {}
+    parts = [
+        yaml.dump({name: value}, Dumper=yaml.SafeDumper if name in trusted and trusted[name] == value else UnsafeDumper)
+        for name, value in variables.items()
+    ]
     return "".join(parts)
 
 

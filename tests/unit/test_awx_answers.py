@@ -6,17 +6,20 @@ integers, and texts that it marks !unsafe."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import subprocess
 import sys
 
 import pytest
 import yaml
-from playbook_run import LOCAL, PROJECT, run_in
+from generations import GENERATIONS, environment, python_for
+from playbook_run import LOCAL, PROJECT, run, run_in
 
 sys.path.insert(0, str(PROJECT / "tests/awx"))
 
-from awx_jobs import defaults, refused, templates, variables_file  # noqa: E402
+from awx_jobs import Files, data, defaults, inject, refused, templates, variables_file  # noqa: E402
 from awx_lab import ANSWERS  # noqa: E402
 
 FOLDERS = {"score_offline_input": "/srv/in", "score_offline_output": "/srv/out"}
@@ -27,6 +30,8 @@ GOOD = {
 }
 TEMPLATES = {template["extra_vars"]["score_offline_method"]: template for name, template in templates().items() if name.startswith("score")}
 SURROUNDINGS = {**LOCAL, "scorer_release": "1"}
+# As the ansible.cfg of a checkout has it.
+AS_TYPED = {"ANSIBLE_CALLBACKS_ENABLED": "sparkflows.mlops.as_typed"}
 WRITERS = {"a command line": lambda given: json.dumps({name: str(value) for name, value in given.items()}), "AWX": variables_file}
 
 
@@ -64,14 +69,14 @@ def test_awx_makes_no_job_of_an_empty_answer_to_a_required_question(name):
 def fixture_check(tmp_path):
     """Run the role's checks; gives the return code, what was said, and the model that each of the methods' roles would take."""
 
-    def run(method, writer, **answers):
+    def run(method, writer, callbacks=AS_TYPED, **answers):
         given = {**defaults(TEMPLATES[method]), **GOOD[method], **answers, "score_offline_method": method}
         (tmp_path / "answers.yml").write_text(WRITERS[writer](given))
         play = [{"hosts": "host", "gather_facts": False, "vars": SURROUNDINGS, "tasks": [
             {"ansible.builtin.include_role": {"name": "sparkflows.mlops.offline_scoring", "tasks_from": "preflight"}},
             *({"ansible.builtin.include_vars": f"{PROJECT}/roles/{role}/defaults/main.yml"} for role in ("batch_scoring", "scorer")),
             {"ansible.builtin.debug": {"msg": "MODEL {{ [batch_scoring_model_name, batch_scoring_model_version, scorer_model_name] | to_json }}"}}]}]
-        done = run_in(tmp_path, {"all": {"hosts": {"host": {}}}}, yaml.safe_dump(play), "-e", "@answers.yml")
+        done = run_in(tmp_path, {"all": {"hosts": {"host": {}}}}, yaml.safe_dump(play), "-e", "@answers.yml", **callbacks)
         told = re.search(r'"msg": ("MODEL .*")', done.output)
         return done.returncode, done.output, told and json.loads(json.loads(told[1]).removeprefix("MODEL "))
 
@@ -106,3 +111,66 @@ def test_a_version_instead_of_a_stage(check, writer):
 def test_bad_answers_are_refused(check, method, answers, words, writer):
     code, said, _model = check(method, writer, **answers)
     assert code != 0 and words in said, said
+
+
+def test_a_model_may_be_called_like_a_number(check):
+    answers = {"score_offline_model_name": "0123", "score_offline_model_stage": "", "score_offline_model_version": "007"}
+    code, said, model = check("registered_model", "AWX", **answers)
+    assert code == 0, said
+    assert model == ["0123", "007", "0123"]
+
+
+def test_without_the_callback_a_job_of_awx_is_refused(check):
+    code, said, _model = check("workflow", "AWX", callbacks={}, awx_job_id=7)
+    assert code != 0 and "Write callbacks_enabled = sparkflows.mlops.as_typed into the section defaults of ansible.cfg" in said, said
+    code, said, _model = check("workflow", "AWX", awx_job_id=7)
+    assert code == 0, said
+
+
+# Texts that YAML takes for something else where they have no quotes, and those that Ansible could take for templates or structures.
+TEXTS = ["0123", "yes", "null", "1e3", "2024-01-01", "{{ x }}", "a: b", "~", "off", "1_000", "12:30:45", "{% raw %}"]
+
+
+def launched(folder, texts):
+    """What AWX hands over if surveys' text questions are answered, and credentials filled in, with texts: the arguments, and what was typed."""
+    typed, arguments = {}, []
+    (folder / "env").mkdir()
+    files = Files(folder, folder)
+    for kind in data("awx_credential_types"):
+        inputs = {field["id"]: next(texts) for field in kind["inputs"]["fields"]}
+        inject(kind, inputs, {}, arguments, files)
+        for variable, template in kind["injectors"]["extra_vars"].items():
+            typed[variable] = inputs[template.strip("{} ")]
+    asked = {question["variable"] for template in templates().values() for question in template["survey"] if question["type"] == "text"}
+    answers = {variable: next(texts) for variable in sorted(asked - {"score_offline_host"})} | {"score_offline_host": ""}
+    typed |= answers
+    # An inventory's or a workflow's variables may have more than texts.
+    answers["nested"] = typed["nested"] = {"0123": ["0123", 5, True, {"yes": "yes"}], "on": None}
+    own = {"template": "{{ score_offline_host ~ 'from the template' }}"}
+    (folder / "env/extravars").write_text(variables_file({**own, **answers}, own))
+    return ["-e", f"@{folder}/env/extravars", *arguments], {**typed, "template": "from the template"}
+
+
+@pytest.mark.parametrize("core", GENERATIONS)
+def test_values_arrive_as_typed(core, tmp_path):
+    """On each core, in the checkout that is AWX's project."""
+    if not python_for(core):
+        pytest.skip(f"no Python here that can run ansible-core {core}")
+    arguments, typed = launched(tmp_path, itertools.cycle(TEXTS))
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [
+        {"ansible.builtin.copy": {"content": "{{ lookup('ansible.builtin.vars', *names) | to_json }}", "dest": "{{ folder }}/found", "mode": "0600"}},
+        {"ansible.builtin.command": {"argv": ["printf", "%s\\n", *(f"{{{{ {name} }}}}" for name in list(typed)[:7])]}, "register": "printed"},
+        {"ansible.builtin.copy": {"content": "{{ printed.stdout }}", "dest": "{{ folder }}/printed", "mode": "0600"}}]}]))  # fmt: skip
+    # What a person gives: an encrypted file, a text in place of a file, and what comes later goes before.
+    programs = environment(core) / "bin"
+    (tmp_path / "vault.yml").write_text("in_vault: !unsafe '0123'\nlater: !unsafe '0123'\n")
+    (tmp_path / "password").write_text("opens the vault")
+    with_password = ("--vault-password-file", tmp_path / "password")
+    subprocess.run([programs / "ansible-vault", "encrypt", *with_password, tmp_path / "vault.yml"], check=True, capture_output=True)
+    typed |= {"in_vault": "0123", "in_place": "0123", "later": "7", "number": 83}
+    own = {"names": list(typed), "folder": str(tmp_path), **LOCAL}
+    done = run(programs / "ansible-playbook", "-i", "localhost,", tmp_path / "play.yml", *with_password, *arguments, "-e", f"@{tmp_path}/vault.yml",
+               "-e", "{in_place: !unsafe '0123', number: 0123}", "-e", "later=7", "-e", json.dumps(own))  # fmt: skip
+    assert done.returncode == 0 and "WARNING" not in done.output, done.output
+    assert dict(zip(typed, json.loads((tmp_path / "found").read_text()))) == typed
+    assert (tmp_path / "printed").read_text().splitlines() == list(typed.values())[:7]
