@@ -25,7 +25,7 @@ down: setup ## Remove the demo's lab
 # The long ones first.
 RUNS := integration roles molecule-default
 # What has no room in the time of make test.
-LONG_RUNS := molecule-offline_scoring molecule-serving test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local data-sets rehearsal
+LONG_RUNS := molecule-offline_scoring molecule-serving test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local data-sets rehearsal cores
 SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS) $(LONG_RUNS)))
 # Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
 AT_ONCE := $(MAKE) --no-print-directory --jobs 3 --output-sync=target
@@ -52,6 +52,15 @@ lint: setup ## ansible-lint (production profile), yamllint, ruff
 	ruff check
 	yamllint --strict .
 	ansible-lint -q
+
+# -rs: a core that no Python of this computer can run is named.
+.PHONY: cores
+cores: setup ## The built archive on each ansible-core that is claimed: plugins, playbooks, preflights, sanity
+	pytest -rs tests/cores
+
+.PHONY: cores-quick
+cores-quick: setup ## The quick ones of them on the oldest and the newest
+	pytest -rs -m quick tests/cores
 
 .PHONY: sanity
 sanity: setup ## The built archive: imported as Galaxy does, then installed, for ansible-test sanity

@@ -12,6 +12,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 # The programs of Ansible: those beside this Python, or another core's.
 PROGRAMS = Path(os.environ.get("ANSIBLE_PROGRAMS", Path(sys.executable).parent))
+# Where the collection is found: in the checkout, or installed.
+COLLECTIONS = os.environ.get("COLLECTIONS", str(PROJECT / "collections"))
 # This computer, as a host.
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
@@ -68,7 +70,7 @@ def run_in(folder, inventory, playbook, *arguments, **environment):
     (folder / "hosts.json").write_text(json.dumps(inventory))
     (folder / "play.yml").write_text(playbook)
     return run(PROGRAMS / "ansible-playbook", "-i", "hosts.json", "play.yml", "--forks=4", *arguments, folder=folder,
-               ANSIBLE_COLLECTIONS_PATH=str(PROJECT / "collections"), ANSIBLE_HOME=str(folder / "home"), **environment)  # fmt: skip
+               ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_HOME=str(folder / "home"), **environment)  # fmt: skip
 
 
 def found_in(folder, inventory, playbook):

@@ -42,6 +42,7 @@ def call(capsys, monkeypatch):
             module.main()
         captured = capsys.readouterr()
         result = Result(json.loads(captured.out), warnings=list(warnings))
+        assert not result.get("deprecations"), result["deprecations"]
         result.output = captured.out + captured.err + "".join(warnings)
         return result
 

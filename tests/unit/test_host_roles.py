@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 import pytest
-from playbook_run import LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run
+from playbook_run import COLLECTIONS, LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run
 
 CANARY = "canary-4c1f"
 
@@ -126,7 +126,7 @@ def test_a_relative_path_means_the_same_in_preflight_and_in_use(tmp_path):
     (tmp_path / "plays" / "relative.yml").write_text(RELATIVE.replace("found.json", str(tmp_path / "found.json")))
     (tmp_path / "hosts.json").write_text(json.dumps({"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}))
     done = run(PROGRAMS / "ansible-playbook", "-i", "hosts.json", "plays/relative.yml", "--check", folder=tmp_path,
-               ANSIBLE_COLLECTIONS_PATH=str(PROJECT / "collections"), ANSIBLE_HOME=str(tmp_path / "home"))  # fmt: skip
+               ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_HOME=str(tmp_path / "home"))  # fmt: skip
     assert done.returncode == 0, done.output[-5000:]
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["scorer"] == []

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from ansible_collections.sparkflows.mlops.plugins.callback.progress import Running, duration, lines
-from playbook_run import PROGRAMS, PROJECT, environment_in
+from playbook_run import COLLECTIONS, PROGRAMS, PROJECT, environment_in
 
 PLAY = """
 - hosts: all
@@ -53,7 +53,7 @@ def test_in_a_run(tmp_path):
     (tmp_path / "play.yml").write_text(PLAY)
     (tmp_path / "hosts.yml").write_text(HOSTS)
     done = subprocess.run([PROGRAMS / "ansible-playbook", "-i", "hosts.yml", "play.yml"], cwd=tmp_path, check=False, capture_output=True, text=True,
-                          env=environment_in(tmp_path, ANSIBLE_COLLECTIONS_PATH=str(PROJECT / "collections"), MLOPS_PROGRESS_INTERVAL="1",
+                          env=environment_in(tmp_path, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, MLOPS_PROGRESS_INTERVAL="1",
                                              ANSIBLE_CALLBACKS_ENABLED="sparkflows.mlops.progress"))  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     signs = [line for line in done.stderr.splitlines() if line]
