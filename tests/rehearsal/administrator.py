@@ -12,6 +12,7 @@ import pexpect
 import yaml
 from generations import install
 from playbook_run import PROJECT, Run
+from rehearsal.sites import AS_IT_STANDS
 
 BECOME_PASSWORD, VAULT_PASSWORD = "becomes root; really?", "opens the vault"
 # What Ansible and ssh ask, and what is typed.
@@ -47,6 +48,8 @@ class Administrator:
         self.folder = self.home / site.folder
         self.folder.mkdir(parents=True)
         self.inventory = self.folder / "inventory"
+        # Of the shell in which the administrator works, besides what every one has.
+        self.environment = {}
         self.warnings = []
 
     def install_ansible(self):
@@ -62,7 +65,8 @@ class Administrator:
     def type(self, command, timeout=1500):
         """Type a command into a shell, and the passwords that it asks for."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LAB_", "MOLECULE_", "PYTHON"))}
-        environment.update(HOME=str(self.home), PATH=f"{self.home}/venv/bin:/usr/local/bin:/usr/bin:/bin", ANSIBLE_NOCOLOR="1", LANG="C.UTF-8")
+        environment.update(HOME=str(self.home), PATH=f"{self.home}/venv/bin:/usr/local/bin:/usr/bin:/bin", ANSIBLE_NOCOLOR="1", LANG="C.UTF-8",
+                           **self.environment)  # fmt: skip
         shell = pexpect.spawn("/bin/bash", ["-c", command], cwd=str(self.folder), env=environment, timeout=timeout, encoding="utf-8",
                               dimensions=(50, 160), echo=False)  # fmt: skip
         said = []
@@ -83,13 +87,18 @@ class Administrator:
         return run
 
     def edit(self, file, settings):
-        """Set variables in a file of the inventory: in the line that has one, be it commented out, else in a line of its own at the end."""
+        """Set variables in a file of the inventory: in the line that has one, be it commented out, else in a line of its own at the end.
+
+        AS_IT_STANDS takes only the comment sign away.
+        """
         path = self.inventory / file
         text = path.read_text(encoding="utf-8")
         for name, value in settings.items():
             line = re.compile(rf"^(?P<before> *)(?:# ?)?{re.escape(name)}:.*$", re.M)
             found = line.search(text)
-            if found:
+            if value is AS_IT_STANDS:
+                text = f"{text[: found.start()]}{found[0].replace('# ', '', 1)}{text[found.end() :]}"
+            elif found:
                 text = f"{text[: found.start()]}{found['before']}{name}: {as_yaml(value)}{text[found.end() :]}"
             else:
                 text += f"{name}: {as_yaml(value)}\n"

@@ -6,12 +6,15 @@ needs come with the package `ansible` of PyPI.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
 import pytest
 import yaml
@@ -19,7 +22,7 @@ from generations import python_for
 from playbook_run import PROJECT
 from playbook_run import run as playbook_run
 from rehearsal.administrator import BECOME_PASSWORD, Administrator, commands
-from rehearsal.sites import ALL, MLFLOW, SITES
+from rehearsal.sites import ALL, MLFLOW, SITES, VAULT
 
 CACHE = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab"))
 KEPT = os.environ.get("REHEARSAL_KEPT")
@@ -27,16 +30,35 @@ ROWS = PROJECT / "tests/data/breast-cancer-wisconsin/data.csv"
 
 
 class Machines:
-    """The lab's machines, as the site's."""
+    """The lab's machines, as the site's. machines[name] is what $name stands for at a site."""
 
     def __init__(self, site):
         self.site, self.lab = site, f"rehearsal-{site.name}"
         self.directory = CACHE / self.lab
         self.key = self.directory / "administrator"
+        self.hosts = ["mlflow1", "sparkflows1", *(["store1"] if "inventories/stores" in site.layers else [])]
+
+    def ansible(self, program, *arguments):
+        inventories = [f"--inventory={inventory}" for inventory in ("inventories/lab", *self.site.layers)]
+        variables = {**self.site.lab, "lab_network_ipv6": self.site.ipv6}
+        done = playbook_run(program, *inventories, "--extra-vars", json.dumps(variables), *arguments, LAB_NAME=self.lab, LAB_CACHE_DIR=str(CACHE))
+        assert done.returncode == 0, done.output[-5000:]
+        return done.output
 
     def playbook(self, *arguments):
-        done = playbook_run("ansible-playbook", "--inventory=inventories/lab", *arguments, LAB_NAME=self.lab, LAB_CACHE_DIR=str(CACHE))
-        assert done.returncode == 0, done.output[-5000:]
+        return self.ansible("ansible-playbook", *arguments)
+
+    def __getitem__(self, name):
+        if name in self.hosts:
+            return self.address(name)
+        output = self.ansible("ansible", "mlflow1", "--module-name=ansible.builtin.debug", f"--args=var={name}")
+        return json.loads(output.partition("=>")[2])[name]
+
+    def fill(self, value):
+        """A value of a site's table, for these machines."""
+        if isinstance(value, dict):
+            return {name: self.fill(part) for name, part in value.items()}
+        return Template(value).substitute(self) if isinstance(value, str) else value
 
     def up(self):
         # For whoever works on these tests: the machines of the run before, as that has left them.
@@ -58,25 +80,27 @@ class Machines:
     def put(self, source, host, path):
         subprocess.run(["docker", "cp", "--quiet", str(source), f"{self.lab}-{host}:{path}"], check=True)
 
-    def address(self, host):
-        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    def address(self, host, kind="IPAddress"):
+        """Of a host; Gateway and GlobalIPv6Address are other kinds."""
+        template = f"{{{{range .NetworkSettings.Networks}}}}{{{{.{kind}}}}}{{{{end}}}}"
         command = ["docker", "inspect", "--format", template, f"{self.lab}-{host}"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def site_address(self, host):
+        """Under which the hosts of the site call each other."""
+        return self.address(host, "GlobalIPv6Address" if self.site.ipv6 else "IPAddress")
 
     def host_keys(self):
         """What an administrator has accepted at the first login."""
         addresses = [self.address(host) for host in ("mlflow1", "sparkflows1")]
         return subprocess.run(["ssh-keyscan", "-t", "ed25519", *addresses], check=True, capture_output=True, text=True).stdout
 
-    def secret(self, name):
-        return (self.directory / "secrets" / name).read_text(encoding="utf-8").strip()
-
     def certificate(self, name, folder):
         """The company's authority signs one for the MLflow host."""
         folder.mkdir(exist_ok=True)
         authority = self.directory / "tls"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                        "-subj", "/CN=mlflow1.example.com", "-addext", f"subjectAltName=IP:{self.address('mlflow1')},DNS:mlflow1.example.com",
+                        "-subj", "/CN=mlflow1.example.com", "-addext", f"subjectAltName=IP:{self.site_address('mlflow1')},DNS:mlflow1.example.com",
                         "-addext", "basicConstraints=critical,CA:FALSE", "-CA", authority / "ca.pem", "-CAkey", authority / "ca.key",
                         "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)  # fmt: skip
 
@@ -94,7 +118,7 @@ def edit_inventory(administrator, machines):
 
     assert administrator.marked() == list(range(1, 12))
     administrator.edit_places({
-        1: "ansible", 2: machines.address("mlflow1"), 3: machines.address("sparkflows1"), 4: f"https://{machines.address('sparkflows1')}:8443",
+        1: "ansible", 2: machines.site_address("mlflow1"), 3: machines.site_address("sparkflows1"), 4: f"https://{machines.address('sparkflows1')}:8443",
         5: "/etc/ssl/lab-ca.pem", 6: "", 8: "package", 9: "archive" if archive.exists() else "source", 10: "0", 11: "files/mlflow.pem",
     })  # fmt: skip
     assert administrator.marked() == [7]
@@ -102,8 +126,7 @@ def edit_inventory(administrator, machines):
         administrator.add_host_variables(f"{host}.example.com", {
             "ansible_host": machines.address(host), "ansible_ssh_private_key_file": str(machines.key),
             "ansible_ssh_extra_args": f"-o UserKnownHostsFile='\"{known_hosts}\"' -o IdentitiesOnly=yes"})  # fmt: skip
-    administrator.edit("group_vars/all/vault.yml", {"vault_sparkflows_token": machines.secret("sparkflows_token"),
-                                                    "vault_mlflow_password": "p4ss: {{ no template }} #'\""})  # fmt: skip
+    administrator.edit(VAULT, {"vault_sparkflows_token": machines["mlops_sparkflows_token"], "vault_mlflow_password": "p4ss: {{ no template }} #'\""})
     # The authorities of the lab's machines are those of this computer, which may be behind a company's proxy.
     administrator.edit(MLFLOW, {"java_runtime_repositories": repositories, "mlflow_runtime_ca_path": "/etc/ssl/certs/ca-certificates.crt",
                                 **({"python_runtime_archive_path": str(archive)} if archive.exists() else {})})  # fmt: skip
@@ -111,8 +134,20 @@ def edit_inventory(administrator, machines):
         # The lab's machines have a folder for packages that outlives them.
         administrator.edit(MLFLOW, {"mlflow_runtime_uv_path": str(Path(sys.executable).parent / "uv"),
                                     "mlflow_runtime_cache_dir": "/var/cache/mlflow-runtime"})  # fmt: skip
-    for file, settings in site.settings.items():
+    for file, settings in machines.fill(site.settings).items():
         administrator.edit(file, settings)
+
+
+@contextlib.contextmanager
+def http_proxy(machines, log):
+    """A company's HTTP proxy on this computer, which the hosts reach; gives its address. What is asked through it stands in the log."""
+    address, port = machines.address("mlflow1", "Gateway"), 8899
+    command = [sys.executable, "-m", "proxy", f"--hostname={address}", f"--port={port}", f"--log-file={log}", "--num-workers=1", "--log-level=INFO"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as program:
+        try:
+            yield f"http://{address}:{port}"
+        finally:
+            program.terminate()
 
 
 def verdict(administrator):
@@ -130,7 +165,18 @@ def test_site(site, row, tmp_path):
     subprocess.run(["make", "--no-print-directory", "archive", f"ARCHIVE_DIR={administrator.folder}"], cwd=PROJECT, check=True, capture_output=True)
     machines.up()
     try:
-        rehearse(administrator, machines, row)
+        with http_proxy(machines, tmp_path / "proxy.log") if site.http_proxy else contextlib.nullcontext() as proxy:
+            if proxy:
+                for host in machines.hosts:
+                    machines.sh(host, f"printf 'http_proxy={proxy}\\nhttps_proxy={proxy}\\n' >>/etc/environment")
+                administrator.environment = {"http_proxy": proxy, "https_proxy": proxy}
+            rehearse(administrator, machines, row)
+        if proxy:
+            asked = (tmp_path / "proxy.log").read_text(encoding="utf-8")
+            own = [machines.address(host, kind) for host in machines.hosts for kind in ("IPAddress", "GlobalIPv6Address")]
+            targets = re.findall(r" - [A-Z]+ (\S+)", asked)
+            assert [target for target in targets if any(name in target for name in ("127.0.0.1", "localhost", *filter(None, own)))] == []
+            assert targets, "nothing was asked through the proxy"
     finally:
         print(*administrator.warnings, sep="\n")
         if not KEPT:
@@ -163,6 +209,7 @@ def rehearse(administrator, machines, row):
     machines.sh("mlflow1", f"""
         chmod 644 /var/tmp/train_model.py /var/tmp/{ROWS.name}; mkdir -p /data/in /data/scored; cp /var/tmp/{ROWS.name} /data/in/
         chmod 755 /data /data/in; install -d -o mlflow -g mlflow -m 700 /var/tmp/colleague; cd /var/tmp/colleague
+        set -a; [ ! -e /etc/mlflow/mlflow.env ] || . /etc/mlflow/mlflow.env; set +a
         export HOME=$PWD TMPDIR=$PWD MLFLOW_TRACKING_URI=http://127.0.0.1:5000 JAVA_HOME={home}/java PATH={home}/current/bin:$PATH
         export JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=$PWD
         runuser -u mlflow -- {home}/current/bin/python /var/tmp/train_model.py /var/tmp/{ROWS.name} churn predictions.csv
