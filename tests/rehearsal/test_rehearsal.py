@@ -52,7 +52,7 @@ class Machines:
         if name in self.hosts:
             return self.address(name)
         output = self.ansible("ansible", "mlflow1", "--module-name=ansible.builtin.debug", f"--args=var={name}")
-        return json.loads(output.partition("=>")[2])[name]
+        return yaml.safe_load(output.partition("=>")[2])[name]
 
     def fill(self, value):
         """A value of a site's table, for these machines."""
