@@ -60,7 +60,12 @@ SITES = [
         "oldest",
         core="2.16",
         settings={
-            ALL: {"mlops_mlflow_proxy": False, "mlops_mlflow_username": "", "mlops_mlflow_password": ""},
+            ALL: {
+                "mlops_mlflow_proxy": False,
+                "mlops_mlflow_bind_address": "$mlflow1",
+                "mlops_mlflow_username": "",
+                "mlops_mlflow_password": "",
+            },
             MLFLOW: {"serving_firewall_backend": "ufw", "serving_firewall_install": True},
         },
         machine=NO_FIREWALL,

@@ -54,6 +54,10 @@ CASES = {
     "server-outside": ("mlflow_server", {"mlops_mlflow_bind_address": "10.0.0.1"}, [
         "behind the proxy MLflow listens on loopback", "mlops_mlflow_proxy"]),
     "server-no-proxy": ("mlflow_server", {"mlops_mlflow_bind_address": "10.0.0.1", "mlops_mlflow_proxy": "false"}, []),
+    "server-alone": ("mlflow_server", {"mlops_mlflow_proxy": "false", "mlops_mlflow_address": "192.0.2.11"}, [
+        "MLflow listens on 127.0.0.1: nobody reaches http://192.0.2.11:5000", "Set mlops_mlflow_bind_address to"]),
+    "server-own-proxy": ("mlflow_server", {
+        "mlops_mlflow_proxy": "false", "mlops_mlflow_address": "192.0.2.11", "mlops_mlflow_url": "https://mlflow"}, []),
     "server-roots": ("mlflow_server", {"mlflow_server_artifact_roots": ["s3://b/x", "/srv/a", "relative"]}, [
         "relative in mlflow_server_artifact_roots"]),
     "server-ipv6": ("mlflow_server", {"mlops_mlflow_bind_address": "::1", "mlops_mlflow_address": "2001:db8::11", "told": {
