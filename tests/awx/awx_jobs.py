@@ -251,7 +251,12 @@ class Launcher:
         self.username, self.key = username, key
         self.image, self.network = image, network
         operator = {**secrets, "awx_machine_username": username, "awx_machine_key": key}
-        self.credentials = {credential["key"]: credential for credential in data("awx_credentials", **operator)}
+        # Those in use: what the lab has no secret for would be left out of awx_credentials_in_use.
+        self.credentials = {
+            credential["key"]: credential
+            for credential in data("awx_credentials", **operator)
+            if all(value for name, value in credential["inputs"].items() if name not in credential.get("optional", []))
+        }
         self.types = {kind["name"]: kind for kind in data("awx_credential_types")}
         self.number, self.lock = 0, threading.Lock()
 
@@ -293,8 +298,7 @@ class Launcher:
             "ANSIBLE_COLLECTIONS_PATH": self.collections_path(root),
             "ANSIBLE_ROLES_PATH": f"{root}/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles",
         }
-        for name in template["credentials"]:
-            credential = self.credentials[name]
+        for credential in (self.credentials[name] for name in template["credentials"] if name in self.credentials):
             if credential["credential_type"] != "Machine":
                 inject(self.types[credential["credential_type"]], credential["inputs"], environment, arguments, files)
         (folder / "env/cmdline").write_text(subprocess.list2cmdline(arguments), encoding="utf-8")

@@ -257,7 +257,7 @@ def test_everything_is_removed_but_what_may_be_others(awx):
     ({"awx_host": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not give what is asked for"),
     ({"awx_project_timeout": "0"}, "awx_project_timeout is 0: set it to a number from 1 to 7200"),
     ({"awx_state": "gone"}, "value of awx_state must be one of: present, absent"),
-    ({"awx_credentials_in_use": ["machine", "s4"]}, "awx_credentials_in_use names s4: there are machine, sparkflows, mlflow, s3, scorer_registry"),
+    ({"awx_credentials_in_use": ["machine", "s4"]}, "awx_credentials_in_use names s4: there are machine, vault, sparkflows, mlflow, s3, "),
     ({"mlops_s3_secret_key": ""}, "Sparkflows MLOps S3 keys (s3) needs secret_key. Set the variables that awx/30_credentials.yml reads"),
     ({"awx_machine_key": ""}, "Sparkflows MLOps machine (machine) needs ssh_key_data"),
     ({"awx_machine_key": KEY.replace("\n", " ")}, "MLOps machine (awx_machine_key, awx_machine_key_passphrase) is on one line"),
@@ -349,10 +349,8 @@ def test_a_new_version_of_a_credential_type(fresh, data):
     """Fields of a type in use cannot be changed; the way that the messages tell leads to a new one."""
     order = ("organizations", "execution_environments", "projects", "inventories", "credential_types", "credentials", "job_templates")
     assert fresh.only(*order) is not None, fresh.output
-    field = "- {id: password, type: string, label: Password, secret: true}"
-    replace(data / "20_credential_types.yml", (field, field + "\n        - {id: realm, type: string, label: Realm}"),
-            ("required: [username, password]\n    injectors:\n      extra_vars:\n        mlops_mlflow",
-             "required: [username, password, realm]\n    injectors:\n      extra_vars:\n        mlops_mlflow"))  # fmt: skip
+    before, after = "      required: [username, password", "]\n    injectors:\n      extra_vars:\n        mlops_mlflow"
+    replace(data / "20_credential_types.yml", (before + after, "        - {id: realm, type: string, label: Realm}\n" + before + ", realm" + after))
     replace(data / "30_credentials.yml", ("mlops_mlflow_password | default('') }}\"", "mlops_mlflow_password | default('') }}\"\n      realm: here"))
     settings = {"awx_data_dir": str(data)}
     assert fresh.run(**settings) is None
@@ -374,6 +372,20 @@ def test_a_new_version_of_a_credential_type(fresh, data):
     del settings["awx_rotate_credentials"]
     assert fresh.only(*order, **settings) == 0, fresh.output
     assert fresh.written == []
+
+
+def test_credentials_of_each_type_have_what_was_typed(fresh):
+    """Texts that YAML would take for something else, as an operator's file has them."""
+    keys = ["vault", "sparkflows_login", "database", "spark", "serving", "scorer_registry"]
+    typed = {
+        "awx_vault_password": "007", "awx_vault_id": "dev", "mlops_sparkflows_username": "yes", "mlops_sparkflows_password": "0123",
+        "mlops_database_password": "null", "mlops_spark_secret": "1e3", "mlops_serving_username": "2024-01-01", "mlops_serving_password": "a: b",
+        "scorer_registry_username": "on", "scorer_registry_password": "~"}  # fmt: skip
+    kinds = ("organizations", "credential_types", "credentials")
+    assert fresh.only(*kinds, awx_credentials_in_use=keys, **typed) == 1 + 8 + 6, fresh.output
+    names = ("vault", "Sparkflows login", "database password", "Spark secret", "served models login", "scorer registry")
+    stored = [value for name in names for value in fresh.stored("credentials", name)["inputs"].values()]
+    assert sorted(stored) == sorted(typed.values())
 
 
 def test_logins_from_elsewhere_do_not_count(fresh, tmp_path):

@@ -143,12 +143,26 @@ def test_secrets_come_from_credentials():
         assert set(handed_over) == set(fields)
 
 
+def test_every_secret_of_a_site_comes_from_a_credential():
+    """Those that are set for a site; others have these as their defaults, or are said at each login of a list, which the vault has."""
+    secrets = {name for name, (role, option) in SPECS.items() if role in ("topology", "scorer") and "A secret" in words(option)}
+    handed_over = {variable: kind["name"] for kind in described("credential_types") for variable in kind["injectors"]["extra_vars"]}
+    assert secrets <= set(handed_over)
+    # Each is of use in a job: a credential of the type is tied to a template.
+    tied = {key for template in TEMPLATES for key in template["credentials"]}
+    assert {credential["key"] for credential in described("credentials")} == tied
+
+
 # A type that is in use cannot be changed: whoever changes fields or injectors gives the type a new name (awx/20_credential_types.yml), also here.
 DIGESTS = {
     "{{ awx_name }} MLflow login": "1cdd656c61ea01c7",
     "{{ awx_name }} S3 keys": "3bb78ef331c666ce",
+    "{{ awx_name }} Spark secret": "8af6e2400a8ea3d4",
+    "{{ awx_name }} Sparkflows login": "4f2302f555e9cc9b",
     "{{ awx_name }} Sparkflows token": "a3ab2b0f0b9acccb",
+    "{{ awx_name }} database password": "f52b1f65e60c9d32",
     "{{ awx_name }} scorer registry": "62e4818b88248ce7",
+    "{{ awx_name }} served models login": "df532082e418cff7",
 }
 
 
