@@ -63,7 +63,7 @@ class Awx:
     @property
     def written(self):
         """What was sent to be kept: method and path, without the tokens of the modules."""
-        return [f"{request['method']} {request['path'][8:]}" for request in self.requests
+        return [f"{request['method']} {request['path'].partition('/v2/')[2]}" for request in self.requests
                 if request["method"] != "GET" and "/tokens/" not in request["path"]]  # fmt: skip
 
     def only(self, *kinds, **variables):
@@ -254,7 +254,8 @@ def test_everything_is_removed_but_what_may_be_others(awx):
     ({"awx_host": ""}, "awx_host is empty"),
     ({"awx_token": ""}, "There is no login for AWX: set awx_token, or awx_username and awx_password"),
     ({"awx_token": "wrong"}, "Authentication credentials were not provided. (Address and login are set by awx_host"),
-    ({"awx_host": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not give what is asked for"),
+    ({"awx_host": "http://127.0.0.1:9"}, "http://127.0.0.1:9/api does not give what is asked for"),
+    ({"awx_api_path": "api/v2/"}, "awx_api_path is api/v2/: set it to /api, or behind the gateway of AAP to /api/controller"),
     ({"awx_project_timeout": "0"}, "awx_project_timeout is 0: set it to a number from 1 to 7200"),
     ({"awx_state": "gone"}, "value of awx_state must be one of: present, absent"),
     ({"awx_credentials_in_use": ["machine", "s4"]}, "awx_credentials_in_use names s4: there are machine, vault, sparkflows, mlflow, s3, "),
@@ -402,6 +403,22 @@ def test_logins_from_elsewhere_do_not_count(fresh, tmp_path):
 
 def test_a_slash_at_the_end_of_the_host(fresh):
     assert fresh.only("organizations", awx_host=fresh.api.url + "/") == 1, fresh.output
+
+
+def test_behind_the_gateway_of_aap():
+    """Nothing is asked for elsewhere, neither by the role's own requests nor by the modules, which get and give back a token there."""
+    awx = Awx(prefix="/api/controller/")
+    try:
+        kinds = ("organizations", "execution_environments", "projects")
+        login = {"CONTROLLER_USERNAME": "admin", "CONTROLLER_PASSWORD": PASSWORD}
+        assert awx.only("organizations", environment=login) is None
+        assert f"{awx.api.url}/api does not give what is asked for" in awx.text and "awx_api_path" in awx.text
+        for changes in (3, 0):
+            assert awx.only(*kinds, environment=login, awx_api_path="/api/controller") == changes, awx.output
+            assert {request["path"][:19] for request in awx.requests} == {"/api/controller/v2/"}
+        assert awx.api.store.tokens == {}
+    finally:
+        awx.api.stop()
 
 
 def test_a_project_that_cannot_be_seen_is_not_waited_for():

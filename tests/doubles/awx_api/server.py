@@ -27,7 +27,6 @@ from sparkflows_server.server import HttpHandler, until_told_to_stop
 DATA = json.loads(Path(__file__).with_name("fields.json").read_text(encoding="utf-8"))
 RESOURCES = DATA["resources"]
 ENCRYPTED = "$encrypted$"
-API = "/api/v2/"
 TIME = "2024-10-23T12:00:00.000000Z"
 
 # What a field of type id refers to.
@@ -134,6 +133,8 @@ class Settings:
 
     address: str = "127.0.0.1"
     port: int = 0
+    # Where the API is: that of a controller behind the gateway of AAP 2.5 and newer is at /api/controller/, and nowhere else.
+    prefix: str = "/api/"
     # User name: password. They may do everything.
     users: dict = dataclasses.field(default_factory=lambda: {"admin": "password"})
     # A token that does not end, as one makes it in the UI.
@@ -234,7 +235,7 @@ class Store:
 
     # ---- showing
     def url(self, kind, number):
-        return f"{API}{kind}/{number}/"
+        return f"{self.settings.prefix}v2/{kind}/{number}/"
 
     def show(self, kind, found):
         number = found["id"]
@@ -816,9 +817,10 @@ class Handler(HttpHandler):
                     api.note(self.command, self.path, 301, None)
                     self.answer(301, None, [("Location", url.path + "/" + ("?" + url.query if url.query else ""))])
                     return
-                if not url.path.startswith(API):
+                root = api.settings.prefix + "v2/"
+                if not url.path.startswith(root):
                     raise Refusal(404, {"detail": "Not found."})
-                parts = url.path[len(API) :].strip("/").split("/")
+                parts = url.path[len(root) :].strip("/").split("/")
                 data = self.parsed(body)
                 answer = self.dispatch(parts, query, data)
             except Refusal as refusal:
