@@ -48,9 +48,10 @@ bench: setup ## One million rows through batch scoring; requests while a served 
 	  && cat $(BENCHES:%=reports/bench/%.txt)
 
 .PHONY: lint
-lint: setup ## ansible-lint (production profile), yamllint, ruff
+lint: setup ## ansible-lint (production profile), yamllint, ruff, the changelog's fragments
 	ruff check
 	yamllint --strict .
+	antsibull-changelog lint
 	ansible-lint -q
 
 # -rs: a core that no Python of this computer can run is named.
