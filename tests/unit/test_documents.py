@@ -121,6 +121,13 @@ def test_claims_are_of_three_words():
     assert set(claims) <= {"proven", "rehearsed on a look-alike", "written for"}
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_for_the_hosts_that_are_claimed(role):
+    platforms = {(one["name"], version) for one in load(f"roles/{role}/meta/main.yml")["galaxy_info"]["platforms"] for version in one["versions"]}
+    if platforms != {("GenericLinux", "all")}:
+        assert {RELEASES.get(platform, platform) for platform in platforms} == {row[0] for row in HOSTS}
+
+
 def test_the_lab_is_what_is_claimed_to_be_proven():
     lab = RELEASES["Debian", load("inventories/lab/group_vars/all/lab.yml")["lab_release"]]
     assert [row[0] for row in HOSTS if row[1] == "proven"] == [lab]
