@@ -8,6 +8,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 unexport PYTHONDONTWRITEBYTECODE
 
 TOOLS := .venv/.installed
+DOCS_TOOLS := .venv/.installed-for-docs
 
 .PHONY: help
 help: ## List what can be made
@@ -71,6 +72,17 @@ sanity: setup ## The built archive: imported as Galaxy does, then installed, for
 .PHONY: readmes
 readmes: setup ## README.md of each role, made from its argument spec
 	python tests/role_readmes.py
+
+# Pages of roles, modules and filters come from argument specs and DOCUMENTATION. Links within the site are checked, plugins of the collections that this one
+# depends on are looked up in what is installed; addresses on the web are not asked.
+.PHONY: docs
+docs: $(DOCS_TOOLS) ## Documentation site, in reports/docs: roles, modules, filters, documents; what is worth a warning fails
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs dependent --disallow-unknown-collection-refs --skip-rstcheck .
+	@rm -rf .cache/docs reports/docs && mkdir -p .cache/docs/reference
+	antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --dest-dir .cache/docs/reference sparkflows.mlops
+	@cp -r .config/docs/index.md README.md CHANGELOG.rst CONTRIBUTING.md SECURITY.md docs .cache/docs
+	sphinx-build --quiet --jobs 2 --fail-on-warning --keep-going -c .config/docs .cache/docs reports/docs
+	@echo 'reports/docs/index.html: links within the site lead somewhere; addresses on the web were not asked.'
 
 .PHONY: unit
 unit: setup ## Unit tests
@@ -137,10 +149,16 @@ $(TOOLS): .config/dev-requirements.txt
 	@echo 'import gc; gc.set_threshold(100_000, 50)' >$$(.venv/bin/python -c 'import site; print(*site.getsitepackages())')/rare_garbage_collection.pth
 	@touch $@
 
+$(DOCS_TOOLS): .config/docs-requirements.txt $(TOOLS)
+	@uv pip install --quiet --require-hashes --python .venv/bin/python --requirement $<
+	@touch $@
+
 .PHONY: lock
 lock: setup ## Renew the locks of the development tools and of the stacks
 	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
 	  --output-file .config/dev-requirements.txt .config/dev-requirements.in
+	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+	  --constraint .config/dev-requirements.txt --output-file .config/docs-requirements.txt .config/docs-requirements.in
 	for stack in stacks/*; do python -c 'import sys, yaml; print(*yaml.safe_load(open(sys.argv[1]))["packages"], sep="\n")' $$stack/stack.yml \
 	  | uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.7 \
 	    --build-constraints $$stack/build-constraints.txt --output-file $$stack/requirements.txt -; done
