@@ -5,15 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import yaml
-from ansible import context
-from ansible.parsing.splitter import parse_kv
-from ansible.plugins.callback import CallbackBase
-from ansible.utils.path import unfrackpath
-from ansible.utils.vars import combine_vars
-
 DOCUMENTATION = """
   name: as_typed
   type: aggregate
@@ -29,6 +20,15 @@ DOCUMENTATION = """
   requirements:
     - To be named in C(callbacks_enabled) of C(ansible.cfg), as in that of the collection.
 """
+
+from collections.abc import Mapping
+
+import yaml
+from ansible import context
+from ansible.parsing.splitter import parse_kv
+from ansible.plugins.callback import CallbackBase
+from ansible.utils.path import unfrackpath
+from ansible.utils.vars import combine_vars
 
 
 class Text(str):
