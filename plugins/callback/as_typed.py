@@ -21,6 +21,7 @@ DOCUMENTATION = """
     - To be named in C(callbacks_enabled) of C(ansible.cfg), as in that of the collection.
 """
 
+import os
 from collections.abc import Mapping
 
 import yaml
@@ -60,11 +61,14 @@ def as_typed(value, written):
 
 
 def given(options, read):
-    """What the options --extra-vars say together, with marks."""
+    """What the options --extra-vars say together, with marks; nothing if one is a pipe, which cannot be read once more. AWX writes files."""
     variables = {}
-    for option in filter(None, options):
+    options = [option for option in options if option]
+    if not all(os.path.isfile(unfrackpath(option[1:])) for option in options if option.startswith("@")):
+        return variables
+    for option in options:
         if option.startswith(("@", "[", "{")):
-            variables = combine_vars(variables, yaml.load(read(option[1:]) if option.startswith("@") else option, Loader) or {})
+            variables = combine_vars(variables, yaml.load(read(unfrackpath(option[1:])) if option.startswith("@") else option, Loader) or {})
         else:
             variables = combine_vars(variables, parse_kv(option))
     return variables
@@ -82,7 +86,7 @@ class CallbackModule(CallbackBase):
             return
         options = context.CLIARGS.get("extra_vars") or ()
         variables = play.get_variable_manager().extra_vars
-        for name, written in given(options, lambda path: play.get_loader().get_text_file_contents(unfrackpath(path))).items():
+        for name, written in given(options, lambda path: play.get_loader().get_text_file_contents(path)).items():
             typed = as_typed(variables.get(name), written)
             if typed != variables.get(name):
                 variables[name] = typed
