@@ -7,7 +7,7 @@ import pytest
 from conftest import lab_host, play
 
 UNIT = "/etc/systemd/system/fire-mlops-server.service"
-PROGRAM, SETTINGS = "/opt/fire-mlops", "/etc/mlflow/fire-mlops-server.env"
+PROGRAM, SETTINGS, PROVEN = "/opt/fire-mlops", "/etc/mlflow/fire-mlops-server.env", "/var/lib/mlops-service/fire-mlops-server.service.json"
 
 
 @pytest.fixture(name="machine", scope="module")
@@ -79,7 +79,7 @@ def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     assert changed == 1
     for words in (
         "left over from the deploy mode fire_mlops_server: the firewall (firewalld)", "reach port 8086. It stays open.",
-        f"left over from the deploy mode fire_mlops_server: {PROGRAM}, {SETTINGS}, {UNIT}. It is left as it is.",
+        f"left over from the deploy mode fire_mlops_server: {PROGRAM}, {SETTINGS}, {PROVEN}, {UNIT}. It is left as it is.",
         f"left over from another deploy mode in Sparkflows: mlops.host = {address}.", "Set mlops_remove_unused to true",
     ):  # fmt: skip
         assert words in said
@@ -91,7 +91,7 @@ def test_switch_of_the_mode_removes_nothing_by_surprise(machine, address):
     assert "stopped and removed now" in said and "It is closed now." in said
     # The policy's file and its reload, the service, its files, and the setting.
     assert changed == 5
-    for path in (PROGRAM, SETTINGS, UNIT):
+    for path in (PROGRAM, SETTINGS, PROVEN, UNIT):
         assert not machine.file(path).exists
     assert machine.run(answers).rc != 0
     assert 'port="8086"' not in rules(machine) and 'port="5000"' in rules(machine)
