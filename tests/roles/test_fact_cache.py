@@ -25,6 +25,7 @@ PLAYBOOK = """
 """
 VARIABLES = """
 mlops_mlflow_proxy: false
+mlops_mlflow_bind_address: 0.0.0.0
 mlops_user: nobody-who-listens
 mlops_sparkflows_url: https://fire1:8443
 mlflow_server_minimum_free_mb: 0
