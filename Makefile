@@ -36,7 +36,7 @@ test: setup ## What a change has to pass: lint, sanity, unit, roles, integration
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(RUNS)
 
 .PHONY: test-long
-test-long: setup ## The rest: offline scoring, serving, AWX, deploy modes, stores, several hosts, five data sets, sites
+test-long: setup ## The rest: offline scoring, serving, AWX, deploy modes, stores, several hosts, five data sets, sites, cores
 	@$(AT_ONCE) images
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
@@ -59,10 +59,6 @@ lint: setup ## ansible-lint (production profile), yamllint, ruff, the changelog'
 .PHONY: cores
 cores: setup ## The built archive on each ansible-core that is claimed: plugins, playbooks, preflights, sanity
 	pytest -rs tests/cores
-
-.PHONY: cores-quick
-cores-quick: setup ## The quick ones of them on the oldest and the newest
-	pytest -rs -m quick tests/cores
 
 .PHONY: sanity
 sanity: setup ## The built archive: imported as Galaxy does, then installed, for ansible-test sanity

@@ -26,6 +26,8 @@ ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/"
 PAGES = {
     "common_return_values": "reference_appendices/common_return_values.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
+    "ANSIBLE_CALLBACKS_ENABLED": "reference_appendices/config.html#envvar-ANSIBLE_CALLBACKS_ENABLED",
+    "callback_plugins": "plugins/callback.html",
 }
 
 

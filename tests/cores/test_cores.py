@@ -14,15 +14,9 @@ import yaml
 from generations import GENERATIONS, environment, python_for
 from playbook_run import PROJECT, run
 
-ENDS = {min(GENERATIONS), max(GENERATIONS)}
 # Preflights of all roles on this computer, mostly on bad input.
 PREFLIGHTS = [f"tests/unit/test_{name}.py" for name in ("deploy_modes", "host_roles", "service_roles", "serving_firewall", "stores")]
 WARNING = re.compile(r"\[(?:DEPRECATION )?WARNING\].*")
-
-
-def cores(quick):
-    """`make test` has room for the oldest and the newest, and for what is quick."""
-    return [pytest.param(core, marks=[pytest.mark.quick] if quick and core in ENDS else []) for core in GENERATIONS]
 
 
 @pytest.fixture(name="archive", scope="module")
@@ -35,15 +29,11 @@ def fixture_archive(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(name="programs")
+@pytest.fixture(name="programs", params=GENERATIONS)
 def fixture_programs(request):
     if not python_for(request.param):
         pytest.skip(f"ansible-core {request.param} is left out: no Python of this computer can run it")
     return environment(request.param) / "bin"
-
-
-def with_cores(quick=False):
-    return pytest.mark.parametrize("programs", cores(quick), indirect=True)
 
 
 def succeeds(command, **environment):
@@ -52,14 +42,12 @@ def succeeds(command, **environment):
     assert done.returncode == 0, done.stdout[-5000:]
 
 
-@with_cores(quick=True)
 def test_plugins(archive, programs):
     succeeds([programs / "python", "-m", "pytest", "-p", "no:cacheprovider", "-o", f"pythonpath={archive} tests tests/doubles",
               "-o", "filterwarnings=error::DeprecationWarning:ansible_collections.*", "tests/unit/plugins"],
              COLLECTIONS=str(archive))  # fmt: skip
 
 
-@with_cores(quick=True)
 def test_playbooks_and_tasks(archive, programs, tmp_path):
     """They are read, with all files of tasks, and all that they refer to is there."""
     collection = archive / "ansible_collections/sparkflows/mlops"
@@ -75,7 +63,6 @@ def test_playbooks_and_tasks(archive, programs, tmp_path):
     assert done.returncode == 0 and not WARNING.findall(done.output), done.output[-5000:]
 
 
-@with_cores()
 def test_preflights(archive, programs, tmp_path):
     log = tmp_path / "log"
     succeeds([sys.executable, "-m", "pytest", *PREFLIGHTS], ANSIBLE_PROGRAMS=str(programs), COLLECTIONS=str(archive), ANSIBLE_LOG_PATH=str(log))
@@ -83,7 +70,6 @@ def test_preflights(archive, programs, tmp_path):
     assert "PLAY RECAP" in text and sorted(set(WARNING.findall(text))) == []
 
 
-@with_cores()
 def test_sanity(programs):
     subprocess.run([Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--python", programs / "python", "distlib", "pip",
                     "virtualenv"], check=True)  # fmt: skip
