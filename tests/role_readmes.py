@@ -92,7 +92,7 @@ def entry_points(specs):
 
 def readme(role):
     folder = COLLECTION / "roles" / role
-    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    specs = yaml.load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)["argument_specs"]
     dependencies = yaml.safe_load((folder / "meta/main.yml").read_text(encoding="utf-8"))["dependencies"]
     lines = [HEAD, "", f"# {NAME}.{role}", "", f"{markdown(specs['main']['short_description'])}.", "", markdown(specs["main"]["description"], "\n\n")]
     for name in (dependency["role"].split(".")[-1] for dependency in dependencies):

@@ -13,7 +13,7 @@ import yaml
 COLLECTION = Path(__file__).resolve().parents[2]
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """Ansible's !unsafe is a text."""
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -54,8 +55,9 @@ def tables(path):
         yield [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
+@functools.cache
 def load(path):
-    return yaml.safe_load((COLLECTION / path).read_text(encoding="utf-8"))
+    return yaml.load((COLLECTION / path).read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(COLLECTION)))

@@ -1,5 +1,6 @@
 """A role's argument spec is its documentation and its contract: it must say exactly what the defaults have."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ PREFIXES = {"topology": "mlops", "offline_scoring": "score_offline"}
 TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float}
 
 
+@functools.cache
 def load(role, name):
     path = COLLECTION / "roles" / role / name
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.exists() else {}
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) or {} if path.exists() else {}
 
 
 @pytest.fixture(name="specs", params=ROLES)

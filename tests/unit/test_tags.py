@@ -6,6 +6,7 @@ of `apply`, and not those of the include itself: a file whose tasks have none is
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -20,8 +21,9 @@ PLAYBOOKS = sorted(path.stem for path in COLLECTION.glob("playbooks/*.yml") if p
 INCLUDES = ("ansible.builtin.include_tasks", "ansible.builtin.include_role")
 
 
+@functools.cache
 def load(path):
-    return yaml.safe_load((COLLECTION / path).read_text(encoding="utf-8"))
+    return yaml.load((COLLECTION / path).read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 def tags_of(node):

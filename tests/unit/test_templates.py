@@ -6,6 +6,7 @@ backslash counts twice, and an `omit` among the defaults of a module is handed o
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from pathlib import Path
@@ -20,13 +21,14 @@ COLLECTION = Path(__file__).resolve().parents[2]
 CONDITIONS = ("when", "that", "until", "failed_when", "changed_when")
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """Knows Ansible's mark for what is no template."""
 
 
 Loader.add_constructor("!unsafe", lambda loader, node: "")
 
 
+@functools.cache
 def load(path):
     return yaml.load(path.read_text(encoding="utf-8"), Loader)
 
@@ -51,12 +53,15 @@ class AnyFilter(dict):
         return True
 
 
+ENVIRONMENT = jinja2.Environment()
+ENVIRONMENT.filters = ENVIRONMENT.tests = AnyFilter()
+
+
+@functools.cache
 def tree(text, condition=False):
-    environment = jinja2.Environment()
-    environment.filters = environment.tests = AnyFilter()
     # A single backslash, as in regular expressions, is Jinja's to worry about.
     with warnings.catch_warnings(action="ignore"):
-        return environment.parse("{{ " + text + " }}" if condition else text)
+        return ENVIRONMENT.parse("{{ " + text + " }}" if condition else text)
 
 
 FILES = sorted(path for folder in ("roles/*/tasks", "roles/*/vars", "roles/*/defaults", "playbooks") for path in COLLECTION.glob(folder + "/*.yml"))
