@@ -6,6 +6,7 @@ What AWX does is told here in the order in which it does it. Where the lab is no
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -46,7 +47,7 @@ class Unsafe(str):
     """Marked as no template of Ansible's: a template of AWX's."""
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """Knows Ansible's mark."""
 
 
@@ -64,10 +65,14 @@ def rendered(node, variables):
     return node
 
 
+@functools.cache
+def contents():
+    return [yaml.load(path.read_text(encoding="utf-8"), Loader) for path in sorted((COLLECTION / "awx").glob("*.yml"))]
+
+
 def data(kind, **variables):
     """The list of that name, from the file of awx/ that has it."""
-    for path in sorted((COLLECTION / "awx").glob("*.yml")):
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    for content in contents():
         if kind in content:
             return rendered(content[kind], {**SETTINGS, **variables})
     raise KeyError(kind)

@@ -63,6 +63,10 @@ def test_playbooks_and_tasks(archive, programs, tmp_path):
     assert done.returncode == 0 and not WARNING.findall(done.output), done.output[-5000:]
 
 
+def test_values_arrive_as_typed(programs):
+    succeeds([sys.executable, "-m", "pytest", "tests/unit/test_awx_answers.py::test_values_arrive_as_typed"], ANSIBLE_PROGRAMS=str(programs))
+
+
 def test_preflights(archive, programs, tmp_path):
     log = tmp_path / "log"
     succeeds([sys.executable, "-m", "pytest", *PREFLIGHTS], ANSIBLE_PROGRAMS=str(programs), COLLECTIONS=str(archive), ANSIBLE_LOG_PATH=str(log))

@@ -1,7 +1,7 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run was given as extra variables. That it arrives is tested in tests/unit/test_awx_answers.py, with each core."""
+"""What a run was given as extra variables. That it arrives is tested in tests/unit/test_awx_answers.py, with each core in tests/cores."""
 
 from __future__ import annotations
 
