@@ -203,7 +203,8 @@ def rehearse(administrator, machines, row):
     assert set(again.changed.values()) == {0}, again.output
 
     # A colleague registers a model, with the programs on the MLflow host.
-    home = administrator.site.settings.get(ALL, {}).get("mlops_home", "/opt/mlflow")
+    settings = machines.fill(administrator.site.settings.get(ALL, {}))
+    home, listens = settings.get("mlops_home", "/opt/mlflow"), settings.get("mlops_mlflow_bind_address", "127.0.0.1")
     for source in (PROJECT / "tests/lab/train_model.py", ROWS):
         machines.put(source, "mlflow1", f"/var/tmp/{source.name}")
     machines.sh("mlflow1", f"""
@@ -211,7 +212,7 @@ def rehearse(administrator, machines, row):
         rev /var/tmp/{ROWS.name} | cut -d, -f2- | rev >/data/in/{ROWS.name}  # without what the model is to say
         chmod 755 /data /data/in; install -d -o mlflow -g mlflow -m 700 /var/tmp/colleague; cd /var/tmp/colleague
         set -a; [ ! -e /etc/mlflow/mlflow.env ] || . /etc/mlflow/mlflow.env; set +a
-        export HOME=$PWD TMPDIR=$PWD MLFLOW_TRACKING_URI=http://127.0.0.1:5000 JAVA_HOME={home}/java PATH={home}/current/bin:$PATH
+        export HOME=$PWD TMPDIR=$PWD MLFLOW_TRACKING_URI=http://{listens}:5000 JAVA_HOME={home}/java PATH={home}/current/bin:$PATH
         export JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=$PWD
         runuser -u mlflow -- {home}/current/bin/python /var/tmp/train_model.py /var/tmp/{ROWS.name} churn predictions.csv
         runuser -u mlflow -- {home}/current/bin/python -c 'from mlflow.tracking import MlflowClient
