@@ -232,6 +232,6 @@ MlflowClient().transition_model_version_stage("churn", "1", "Production")'
     scored = machines.sh("mlflow1", f"cat /data/scored/{ROWS.name}").split()
     assert [float(row.rsplit(",", 1)[1]) for row in scored[1:]] == [float(value) for value in trained[1:]]
 
-    administrator.edit(ALL, {"model_serving_models": []})
+    administrator.edit(ALL, {"model_serving_models": [{"name": "churn", "state": "absent"}]})
     administrator.type(commands("docs/serving-models.md")[-1])
     assert "5001" not in machines.sh("mlflow1", "ss -Hltn 'sport = :5001'")
