@@ -45,7 +45,7 @@ SITES = [
         config={"defaults": {"gathering": "smart", "fact_caching": "jsonfile", "fact_caching_connection": "facts"}},
         settings={
             "hosts.yml": {"ansible_pipelining": False},
-            ALL: {"mlops_home": "/srv/model-serving", "mlops_data_dir": "/data/mlflow"},
+            ALL: {"mlops_home": "/srv/model-serving", "mlops_data_dir": "/data/mlflow", "mlops_tmp_dir": "/srv/model-serving/tmp"},
             MLFLOW: {"serving_firewall_backend": "nftables"},
         },
         machine="""

@@ -11,7 +11,12 @@ import pytest
 import sparkflows_server
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
+from hypothesis import HealthCheck, settings
 from module_arguments import patch_module_args
+
+# A busy computer is no fault.
+settings.register_profile("any computer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any computer")
 
 
 @pytest.fixture(autouse=True)

@@ -72,3 +72,19 @@ def test_readme_says_what_the_spec_says(specs):
     path = COLLECTION / "roles" / role / "README.md"
     written = path.read_text(encoding="utf-8") if path.exists() else None
     assert written == role_readmes.readme(role), f"{path.relative_to(COLLECTION)} is not of the argument spec that is there. Run: make readmes"
+
+
+def test_who_includes_in_a_loop_leaves_item_to_what_is_included():
+    """Where that has a loop of its own, Ansible warns that `item` is in use, and each means another."""
+
+    def includes(nodes):
+        for node in nodes or []:
+            for part in ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks", "handlers"):
+                yield from includes(node.get(part))
+            if "loop" in node and any(name.startswith("ansible.builtin.include_") for name in node):
+                yield node
+
+    found = [(path.name, node) for pattern in ("playbooks/*.yml", "roles/*/tasks/*.yml") for path in sorted(COLLECTION.glob(pattern))
+             for node in includes(yaml.safe_load(path.read_text(encoding="utf-8")))]  # fmt: skip
+    assert len(found) > 5
+    assert [(name, node["name"]) for name, node in found if "loop_var" not in node.get("loop_control", {})] == []

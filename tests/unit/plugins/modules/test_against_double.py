@@ -294,9 +294,10 @@ def test_info(call, double):
 
 
 def test_server_info(call, double):
-    server = double(ready_after_seconds=0.6)
+    server = double(ready_after_seconds=3600)
     result = call(sparkflows_server_info, url=server.url, retries=0)
     assert result["failed"] and "is not up: /healthcheck answered HTTP 503" in result["msg"]
+    server.settings.ready_after_seconds = time.time() - server.started + 0.5
     result = call(sparkflows_server_info, url=server.url, wait_timeout=20, wait_interval=1)
     assert result["status"] == "UP" and result["logged_in"] is False and result["version"] is None
     result = call(sparkflows_server_info, **login(server))

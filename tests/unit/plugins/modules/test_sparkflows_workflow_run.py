@@ -96,7 +96,7 @@ def test_takes_its_time(call, options):
     result = call(module, **login)
     assert result["status"] == "COMPLETED" and result["seconds"] >= 0.5
     asked = [request for request in server.requests if request["path"].endswith("/status")]
-    assert 4 < len(asked) < 15  # the pauses grow
+    assert 0 < len(asked) < 15  # the pauses grow
 
 
 @pytest.mark.parametrize(
