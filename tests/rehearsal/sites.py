@@ -46,9 +46,10 @@ SITES = [
         settings={
             "hosts.yml": {"ansible_pipelining": False},
             ALL: {"mlops_home": "/srv/model-serving", "mlops_data_dir": "/data/mlflow", "mlops_tmp_dir": "/srv/model-serving/tmp"},
-            MLFLOW: {"serving_firewall_backend": "nftables"},
+            MLFLOW: {"serving_firewall_backend": "nftables", "serving_firewall_install": True},
         },
-        machine="""
+        machine=f"""
+            {NO_FIREWALL}
             ln -sf /usr/share/zoneinfo/Pacific/Chatham /etc/localtime
             echo 'Defaults umask=0077, umask_override' >/etc/sudoers.d/umask
             mount -o remount,noexec /tmp
