@@ -168,7 +168,10 @@ def test_site(site, row, tmp_path):
         with http_proxy(machines, tmp_path / "proxy.log") if site.http_proxy else contextlib.nullcontext() as proxy:
             if proxy:
                 for host in machines.hosts:
-                    machines.sh(host, f"printf 'http_proxy={proxy}\\nhttps_proxy={proxy}\\n' >>/etc/environment")
+                    machines.sh(host, f"""
+                        printf 'http_proxy={proxy}\\nhttps_proxy={proxy}\\n' >>/etc/environment
+                        echo 'Defaults env_keep += "http_proxy https_proxy"' >/etc/sudoers.d/http_proxy
+                    """)
                 administrator.environment = {"http_proxy": proxy, "https_proxy": proxy}
             rehearse(administrator, machines, row)
         if proxy:
