@@ -63,6 +63,13 @@ options:
         trusted.
       - Without it, the environment variable E(SPARKFLOWS_CA_PATH) is used, and then what the host trusts.
     type: path
+  use_proxy:
+    description:
+      - Whether proxy variables such as E(https_proxy) are respected. A server on the same host is never asked through a
+        proxy.
+      - The environment variable E(SPARKFLOWS_USE_PROXY) sets another default.
+    type: bool
+    default: true
   timeout:
     description:
       - Seconds to wait for each answer. The environment variable E(SPARKFLOWS_TIMEOUT) sets another default.
@@ -85,7 +92,6 @@ attributes:
       - sparkflows.mlops.sparkflows
 notes:
   - Redirects are not followed. A redirect, or a web page instead of data, counts as a login that was not accepted.
-  - The environment variables are those of the host on which the module runs. Proxy variables such as E(https_proxy)
-    are respected.
+  - The environment variables are those of the host on which the module runs.
   - The module warns if O(url) is plain http, unless the server is on the same host.
 """

@@ -21,6 +21,7 @@ def connection_spec():
         oauth_client_secret=dict(type="str", no_log=True),
         validate_certs=dict(type="bool", default=True),
         ca_path=dict(type="path"),
+        use_proxy=dict(type="bool", default=True),
         timeout=dict(type="int", default=30),
         retries=dict(type="int", default=3),
     )

@@ -34,6 +34,7 @@ class SparkflowsClient:
             retries=params["retries"],
             validate_certs=params["validate_certs"],
             ca_path=params["ca_path"],
+            use_proxy=params["use_proxy"],
             warn=warn,
             login_advice=self._login_advice(),
         )

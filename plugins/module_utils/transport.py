@@ -140,7 +140,7 @@ class Answer:
 class HttpClient:
     """A server at one address. `product` and `login_advice` are words for the error texts."""
 
-    def __init__(self, url, product, login_advice, warn, timeout=30, retries=3, validate_certs=True, ca_path=None):
+    def __init__(self, url, product, login_advice, warn, timeout=30, retries=3, validate_certs=True, ca_path=None, use_proxy=True):
         self.url = checked_url(url)
         self.product = product
         self.login_advice = login_advice
@@ -154,7 +154,7 @@ class HttpClient:
         host = urlsplit(self.url).hostname
         loopback = host in ("localhost", "::1") or host.startswith("127.")
         self._request = Request(
-            use_proxy=not loopback,  # whatever http_proxy says: a proxy has a loopback of its own
+            use_proxy=use_proxy and not loopback,  # whatever http_proxy says: a proxy has a loopback of its own
             http_agent="ansible-sparkflows.mlops",
             follow_redirects="none",
             use_netrc=False,  # only the options decide who logs in

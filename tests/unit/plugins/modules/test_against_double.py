@@ -306,6 +306,13 @@ def test_server_info(call, double):
     assert "did not accept the login" in result["msg"] and "canary" not in result.output
 
 
+def test_not_through_a_proxy(call, double, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    url = double().url.replace("127.0.0.1", "0.0.0.0")  # this computer under an address that is none of loopback
+    assert "cannot be reached" in call(sparkflows_server_info, url=url, retries=0).get("msg", "")
+    assert call(sparkflows_server_info, url=url, retries=0, use_proxy=False)["status"] == "UP"
+
+
 def test_access_token(call, double, tmp_path):
     server = double(token_secret="x" * 64)
     path = tmp_path / "token"
