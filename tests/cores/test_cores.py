@@ -14,8 +14,8 @@ import yaml
 from generations import GENERATIONS, environment, python_for
 from playbook_run import PROJECT, run
 
-# Preflights of all roles on this computer, mostly on bad input; and a site of nginx, whose template is handed a variable.
-PREFLIGHTS = [*(f"tests/unit/test_{name}.py" for name in ("deploy_modes", "host_roles", "service_roles", "serving_firewall", "stores")),
+# Preflights of all roles on this computer, mostly on bad input; the proof; and a site of nginx, whose template is handed a variable.
+PREFLIGHTS = [*(f"tests/unit/test_{name}.py" for name in ("deploy_modes", "host_roles", "service_roles", "serving_firewall", "stores", "verify")),
               "tests/roles/test_model_site.py"]  # fmt: skip
 WARNING = re.compile(r"\[(?:DEPRECATION )?WARNING\].*")
 
