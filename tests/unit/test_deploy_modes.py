@@ -258,3 +258,35 @@ def test_key_is_private(program, tmp_path):
     finally:
         key.unlink()
         folder.rmdir()
+
+
+# ---- the SSH client --------------------------------------------------------------------------------------------------
+# Programs that a host has, by its distribution -> what is installed. On the RHEL family the maker of keys comes with the server, the client does not.
+CLIENTS = {
+    "debian-bare": (["debian", []], [], ["openssh-client"]),
+    "debian": (["debian", []], ["ssh", "ssh-keygen"], []),
+    "el-server-alone": (["rocky", ["rhel", "fedora"]], ["ssh-keygen"], ["openssh-clients"]),
+    "el-client": (["rocky", ["rhel", "fedora"]], ["ssh", "ssh-keygen"], []),
+}
+PACKAGES = """
+- hosts: mlflow
+  gather_facts: false
+  roles:
+    - {role: sparkflows.mlops.ssh_access, when: false}
+  tasks:
+    - ansible.builtin.set_fact: {found: "{{ _ssh_access_packages }}"}
+    - ansible.builtin.copy:
+        content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
+        dest: found.json
+        mode: "0600"
+      run_once: true
+"""
+
+
+def test_ssh_client_is_installed_where_it_is_not(tmp_path):
+    hosts = {}
+    for name, ((distribution, like), programs, _packages) in CLIENTS.items():
+        looked = [{"item": f"/usr/bin/{program}", "stat": {"exists": program in programs}} for program in ("ssh", "ssh-keygen")]
+        hosts[name] = {"__mlops_host": {"distribution": {"id": distribution, "id_like": like}}, "__ssh_access_looked": {"results": looked}}
+    found = found_in(tmp_path, {"all": {"vars": LOCAL, "children": {"mlflow": {"hosts": hosts}, "sparkflows": {"hosts": {"fire1": {}}}}}}, PACKAGES)
+    assert found == {name: packages for name, (_distribution, _programs, packages) in CLIENTS.items()}
