@@ -34,10 +34,12 @@ PLAY = """
     second: {ca_path: "{{ then }}", ca_key_path: "{{ then[:3] }}.key"}
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
-      vars: &paths
+      vars:
         nginx_certificate: "{{ first }}"
-        _nginx_certificate_path: "{{ folder }}/served.pem"
-        _nginx_key_path: "{{ folder }}/served.key"
+        # Merged, and not overridden there: of that ansible-core 2.21 warns as of a key that is there twice.
+        <<: &paths
+          _nginx_certificate_path: "{{ folder }}/served.pem"
+          _nginx_key_path: "{{ folder }}/served.key"
     - ansible.builtin.shell: {cmd: "cp served.pem first.pem; {{ between }}", chdir: "{{ folder }}"}
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
       vars:
