@@ -10,6 +10,7 @@ import binascii
 import re
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.compat.version import LooseVersion
 
 try:
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,6 +28,13 @@ KEY = re.compile(r"-----BEGIN ((?:[A-Z]+ )?)PRIVATE KEY-----\n(.+?)\n-----END \1
 OPEN = b"openssh-key-v1\x00\x00\x00\x00\x04none"
 # What ssh knows and the library does not: keys on hardware, and an old kind.
 OTHERS = re.compile(rb"sk-(ssh|ecdsa)-|ssh-dss")
+# The collections that have the modules: how one gets them, and since when these take another path than /api. "*" is a collection without a version.
+SOURCES = {
+    "awx.awx": "ansible-galaxy collection install awx.awx, or with an AAP take ansible.controller from Automation Hub",
+    "ansible.controller": "install it from Automation Hub, or take awx.awx (ansible-galaxy collection install awx.awx)",
+}
+OTHER_PATHS = {"awx.awx": "24.5.0", "ansible.controller": "4.6.0"}
+UNKNOWN_VERSION = "*"
 
 
 def private_key_problem(key, passphrase=""):
@@ -163,11 +171,24 @@ def project_state(answer):
     return "hidden" if answer.get("status") in (401, 403, 404) else "unknown"
 
 
+def awx_collection_problems(collection, versions, api_path="/api"):
+    """Of the collection whose modules are to be used, of which a module would only say "not found"."""
+    version = versions.get(collection)
+    if not version:
+        installed = [f"{name} {version}" for name, version in versions.items() if version]
+        other = f"; or set awx_collection to what is installed, {installed[0]}" if installed else ""
+        return [f"The collection {collection} (awx_collection) is not installed: {SOURCES[collection]}{other}."]
+    if api_path != "/api" and version != UNKNOWN_VERSION and LooseVersion(version) < LooseVersion(OTHER_PATHS[collection]):
+        return [f"{collection} {version} asks below /api only: awx_api_path {api_path} needs {OTHER_PATHS[collection]} or newer."]
+    return []
+
+
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self):
         return {
+            "awx_collection_problems": awx_collection_problems,
             "censored": censored,
             "credential_inputs": credential_inputs,
             "credential_results": credential_results,

@@ -276,18 +276,82 @@ def test_a_misspelt_key_is_refused(fresh, data):
     assert "awx_execution_environments: Sparkflows MLOps has pulls: there are name, description, organization, image, pull" in fresh.text
 
 
-def test_without_the_modules_it_says_what_to_install(fresh, tmp_path):
-    """All collections of the environment but awx.awx."""
-    installed = next(Path(path) for path in ansible_collections.__path__ if (Path(path) / "awx").is_dir())
-    for source in [PROJECT, *installed.glob("*/*")]:
-        name = "sparkflows/mlops" if source == PROJECT else source.relative_to(installed)
+# ---- which collection's modules are used
+INSTALLED = next(Path(path) for path in ansible_collections.__path__ if (Path(path) / "awx").is_dir())
+# What ansible.controller 4.6 to 4.8 have otherwise than awx.awx 24.6.1, as far as it concerns what is used of them.
+CERTIFIED = {
+    "awx.awx": "ansible.controller",
+    '_COLLECTION_VERSION = "24.6.1"': '_COLLECTION_VERSION = "4.6.20"',
+    '_COLLECTION_TYPE = "awx"': '_COLLECTION_TYPE = "controller"',
+    "controller_oauthtoken=dict(": "aap_token=dict(",
+    "aliases=['tower_oauthtoken']": "aliases=['controller_oauthtoken']",
+    "self.params.get('controller_oauthtoken')": "self.params.get('aap_token')",
+}
+
+
+@pytest.fixture(name="collections")
+def fixture_collections(tmp_path):
+    """All collections of the environment but awx.awx, for runs that find these only."""
+    for source in [PROJECT, *INSTALLED.glob("*/*")]:
+        name = "sparkflows/mlops" if source == PROJECT else source.relative_to(INSTALLED)
         if str(name) != "awx/awx" and source.is_dir():
             target = tmp_path / "ansible_collections" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(source)
-    where = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
-    assert fresh.run(environment={"CONTROLLER_OAUTH_TOKEN": TOKEN, **where}) is None
-    assert "The collection awx.awx is not installed: ansible-galaxy collection install awx.awx" in fresh.text
+    return tmp_path / "ansible_collections"
+
+
+@pytest.fixture(name="certified")
+def fixture_certified(collections):
+    """With them a look-alike of Red Hat's ansible.controller, which cannot be had here: the files of awx.awx under that name."""
+    look_alike = collections / "ansible/controller"
+    shutil.copytree(INSTALLED / "awx/awx", look_alike, ignore=shutil.ignore_patterns("test", "images"))
+    for path in [*look_alike.rglob("*.py"), look_alike / "meta/runtime.yml"]:
+        text = path.read_text(encoding="utf-8")
+        for old, new in CERTIFIED.items():
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+    manifest = json.loads((look_alike / "MANIFEST.json").read_text(encoding="utf-8"))
+    manifest["collection_info"].update(namespace="ansible", name="controller", version="4.6.20")
+    (look_alike / "MANIFEST.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return collections
+
+
+@pytest.fixture(name="aap")
+def fixture_aap():
+    """A controller behind AAP's gateway. A module of awx.awx would warn of it, and a warning fails a run."""
+    awx = Awx(prefix="/api/controller/", product="Red Hat Ansible Automation Platform", version="4.6.20")
+    yield awx
+    awx.api.stop()
+
+
+def only_there(collections):
+    return {"CONTROLLER_OAUTH_TOKEN": TOKEN, "ANSIBLE_COLLECTIONS_PATH": str(collections.parent), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
+
+
+def test_without_the_modules_it_says_what_to_install(fresh, collections):
+    assert fresh.run(environment=only_there(collections)) is None
+    assert "The collection awx.awx (awx_collection) is not installed: ansible-galaxy collection install awx.awx, or with" in fresh.text
+    assert fresh.requests == []
+
+
+def test_with_ansible_controller_alone_everything_is_made(aap, certified):
+    """All kinds; nothing of awx.awx can be used, because it is not there."""
+    assert aap.run("-vvv", environment=only_there(certified), awx_api_path="/api/controller") > 20, aap.output
+    used = set(re.findall(r"Using module file (\S+)/ansible_collections/(?:ansible/controller|awx/awx)/plugins/modules/(\w+).py", aap.output))
+    assert {name for _folder, name in used} == {
+        "organization", "credential_type", "credential", "execution_environment", "project", "inventory", "inventory_source", "job_template",
+        "workflow_job_template", "workflow_job_template_node"}  # fmt: skip
+    assert {folder for folder, _name in used} == {str(certified.parent)}
+    assert len(aap.api.names("job_templates")) == 6
+    assert not [request for request in aap.requests if request["status"] >= 400]
+
+
+def test_where_both_are_ansible_controller_is_used_or_the_one_that_is_named(fresh, aap, certified):
+    (certified / "awx").mkdir()
+    (certified / "awx/awx").symlink_to(INSTALLED / "awx/awx")
+    assert aap.only("organizations", environment=only_there(certified), awx_api_path="/api/controller") == 1, aap.output
+    assert fresh.only("organizations", environment=only_there(certified), awx_collection="awx.awx") == 1, fresh.output
 
 
 def test_names_that_somebody_else_has_are_refused(fresh):

@@ -18,8 +18,6 @@ import yaml
 COLLECTION = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 FILES = ("execution-environment.yml", "requirements.txt", "requirements.yml", "bindep.txt")
-# Only playbooks/awx.yml needs it, and that does not run in AWX: docs/awx.md.
-NOT_IN_AWX = {"awx.awx"}
 
 
 def load(name):
@@ -72,7 +70,7 @@ def test_another_environment_gets_the_same_from_the_collection(created, tmp_path
 
 def test_requirements_are_those_of_the_collection():
     asked = {collection["name"]: collection["version"] for collection in load("requirements.yml")["collections"]}
-    assert {name: version for name, version in asked.items() if name not in NOT_IN_AWX} == load("galaxy.yml")["dependencies"]
+    assert asked == load("galaxy.yml")["dependencies"]
 
 
 def test_required_collections_are_those_that_are_used():
@@ -80,7 +78,7 @@ def test_required_collections_are_those_that_are_used():
     text = "".join(path.read_text(encoding="utf-8") for folder in ("roles", "playbooks") for path in sorted((COLLECTION / folder).rglob("*.yml")))
     installed = {f"{path.parent.name}.{path.name}" for path in BIN.parent.glob("lib/*/site-packages/ansible_collections/*/*")}
     used = {".".join(name.split(".")[:2]) for name in re.findall(r"\b[a-z_]+\.[a-z_]+\.[a-z_]+(?=:|\b)", text)} & installed
-    assert used - NOT_IN_AWX == set(load("galaxy.yml")["dependencies"])
+    assert used == set(load("galaxy.yml")["dependencies"])
 
 
 def test_the_collection_is_found_in_a_checkout(tmp_path):

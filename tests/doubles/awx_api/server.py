@@ -135,6 +135,9 @@ class Settings:
     port: int = 0
     # Where the API is: that of a controller behind the gateway of AAP 2.5 and newer is at /api/controller/, and nowhere else.
     prefix: str = "/api/"
+    # What each answer says that it is of. AAP calls itself "Red Hat Ansible Automation Platform", and has the version of its controller.
+    product: str = "AWX"
+    version: str = DATA["version"]
     # User name: password. They may do everything.
     users: dict = dataclasses.field(default_factory=lambda: {"admin": "password"})
     # A token that does not end, as one makes it in the UI.
@@ -788,8 +791,8 @@ class Handler(HttpHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
-        self.send_header("X-API-Product-Name", "AWX")
-        self.send_header("X-API-Product-Version", DATA["version"])
+        self.send_header("X-API-Product-Name", self.server.api.settings.product)
+        self.send_header("X-API-Product-Version", self.server.api.settings.version)
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()

@@ -10,8 +10,8 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-# These work on the host itself, or talk to what is behind or beside MLflow.
-OTHERS = ("artifact_store_", "mlops_", "model_endpoint_score", "nginx_sites", "postgresql_", "scored_files", "workflow_files")
+# These work on the host itself, or talk to what is behind or beside MLflow, or to an AWX.
+OTHERS = ("artifact_store_", "awx_", "mlops_", "model_endpoint_score", "nginx_sites", "postgresql_", "scored_files", "workflow_files")
 
 
 def load(name):

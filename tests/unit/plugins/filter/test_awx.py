@@ -121,3 +121,24 @@ def test_a_block_of_yaml_is_a_good_key():
     assert private_key_problem(yaml.safe_load(block)["awx_machine_key"]) == ""
     folded = block.replace("|", ">")
     assert "is on one line" in private_key_problem(yaml.safe_load(folded)["awx_machine_key"])
+
+
+AWX, CERTIFIED = "awx.awx", "ansible.controller"
+
+
+@pytest.mark.parametrize(("collection", "versions", "path", "words"), [
+    (AWX, {AWX: "23.9.0", CERTIFIED: None}, "/api", ()),
+    (AWX, {AWX: "24.5.0", CERTIFIED: None}, "/api/controller", ()),
+    (AWX, {AWX: "*", CERTIFIED: None}, "/api/controller", ()),
+    (CERTIFIED, {AWX: "24.6.1", CERTIFIED: "4.10.0"}, "/api/controller", ()),
+    (AWX, {AWX: None, CERTIFIED: None}, "/api", ("awx.awx (awx_collection) is not installed", "install awx.awx", "ansible.controller from")),
+    (CERTIFIED, {AWX: None, CERTIFIED: None}, "/api", ("ansible.controller (awx_collection) is not installed", "from Automation Hub")),
+    (CERTIFIED, {AWX: "24.6.1", CERTIFIED: None}, "/api", ("from Automation Hub", "; or set awx_collection to what is installed, awx.awx 24.6.1.")),
+    (AWX, {AWX: None, CERTIFIED: "4.6.20"}, "/api", ("; or set awx_collection to what is installed, ansible.controller 4.6.20.",)),
+    (AWX, {AWX: "23.9.0", CERTIFIED: None}, "/api/controller", ("awx.awx 23.9.0", "awx_api_path /api/controller needs 24.5.0 or newer")),
+    (CERTIFIED, {AWX: None, CERTIFIED: "4.5.5"}, "/api/controller", ("ansible.controller 4.5.5", "needs 4.6.0 or newer")),
+])  # fmt: skip
+def test_the_collection_is_there_and_can(collection, versions, path, words):
+    problems = FILTERS["awx_collection_problems"](collection, versions, path)
+    assert len(problems) == bool(words)
+    assert all(word in problems[0] for word in words), problems
