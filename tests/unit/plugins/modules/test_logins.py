@@ -13,7 +13,7 @@ COOKIE = {"Set-Cookie": "JSESSIONID=one; Path=/; HttpOnly"}
 def client(server):
     def make(auth_method, **more):
         params = dict(url=server.url, auth_method=auth_method, token=None, username="me", password="canary")
-        params.update(oauth_client_id="sparkflows", oauth_client_secret=None, ca_path=None, validate_certs=True)
+        params.update(oauth_client_id="sparkflows", oauth_client_secret=None, ca_path=None, validate_certs=True, use_proxy=True)
         return SparkflowsClient(dict(params, timeout=5, retries=0, **more), lambda text: None)
 
     return make
