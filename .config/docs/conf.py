@@ -27,6 +27,7 @@ PAGES = {
     "common_return_values": "reference_appendices/common_return_values.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
     "ANSIBLE_CALLBACKS_ENABLED": "reference_appendices/config.html#envvar-ANSIBLE_CALLBACKS_ENABLED",
+    "action_plugins": "plugins/action.html",
     "callback_plugins": "plugins/callback.html",
 }
 
