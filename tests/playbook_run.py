@@ -19,9 +19,17 @@ LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansibl
 # A host that is not looked at, where what would be found is not asked about: that takes a third of the time of a short run.
 UNSEEN = {"__mlops_host": {}}
 
-# Each case is a host of the group mlflow. Besides the problem that the preflight of its `role` found, what `told` asks for is noted.
+# Where all hosts of a run are this computer, it is looked at once, as the host this_computer. For the others, what was found is LOOKED.
+LOOK = """
+- hosts: this_computer
+  gather_facts: false
+  roles: [sparkflows.mlops.topology]
+"""
+LOOKED = {"__mlops_host": "{{ hostvars['this_computer']['__mlops_host'] }}"}
+
+# Each case is a host of the group cases. Besides the problem that the preflight of its `role` found, what `told` asks for is noted.
 PREFLIGHTS = """
-- hosts: mlflow
+- hosts: cases
   gather_facts: false
   environment: "{{ surroundings | default({}) }}"
   tasks:
@@ -31,7 +39,7 @@ PREFLIGHTS = """
       rescue:
         - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
     - ansible.builtin.copy:
-        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'found'))) | to_json }}"
+        content: "{{ dict(groups['cases'] | zip(groups['cases'] | map('extract', hostvars, 'found'))) | to_json }}"
         dest: found.json
         mode: "0600"
       run_once: true
@@ -84,8 +92,11 @@ def found_in(folder, inventory, playbook):
 
 def preflights(folder, cases, common, before="", groups=()):
     """Case -> what the preflight of its role found. A play may come before; cases may be in more groups: (group, case)."""
-    children = {"mlflow": {"hosts": cases}, "sparkflows": {"hosts": {"fire1": {}}}, **{group: {"hosts": {case: {}}} for group, case in groups}}
-    return found_in(folder, {"all": {"vars": {**LOCAL, **common}, "children": children}}, before + PREFLIGHTS)
+    # Not in the group mlflow: each would ask for all others' addresses.
+    children = {"cases": {"hosts": cases, "vars": LOOKED}, "mlflow": {"hosts": {"mlflow1": {}}}, "sparkflows": {"hosts": {"fire1": {}}},
+                **{group: {"hosts": {case: {}}} for group, case in groups}}  # fmt: skip
+    inventory = {"all": {"hosts": {"this_computer": {}}, "vars": {**LOCAL, **common}, "children": children}}
+    return found_in(folder, inventory, LOOK + before + PREFLIGHTS)
 
 
 def problem_of(found, words):

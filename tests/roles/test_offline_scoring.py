@@ -7,7 +7,7 @@ import os
 
 import pytest
 import yaml
-from playbook_run import LOCAL, run_with
+from playbook_run import LOCAL, UNSEEN, run_with
 
 CALM = "x,name\n1,a\n2,b\n"
 IDENTITY = [
@@ -44,7 +44,7 @@ class Role:
         tasks.mkdir(parents=True)
         (tasks / "identity.yml").write_text(yaml.safe_dump(IDENTITY))
         (tasks / "score.yml").write_text(yaml.safe_dump(SCORE))
-        host = {"scoring.example": {**LOCAL, "ansible_become": False}}
+        host = {"scoring.example": {**LOCAL, **UNSEEN, "ansible_become": False}}
         (folder / "hosts.json").write_text(json.dumps({"mlflow": {"hosts": host}, "scorers": {}}))
         self.variables = {
             "score_offline_method": "registered_model",

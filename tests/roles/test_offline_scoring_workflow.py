@@ -9,7 +9,7 @@ import os
 import re
 
 import pytest
-from playbook_run import LOCAL, run_with
+from playbook_run import LOCAL, UNSEEN, run_with
 from sparkflows_server import SparkflowsServer
 
 WEIGHTS = {"mean_radius": 0.3, "mean_texture": -0.1}
@@ -20,7 +20,7 @@ class Scoring:
         self.folder, self.server = folder, server
         self.input, self.output = folder / "in", folder / "out"
         self.input.mkdir()
-        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": {**LOCAL, "ansible_become": False}}}}))
+        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": {**LOCAL, **UNSEEN, "ansible_become": False}}}}))
 
     def write(self, name, rows):
         with open(self.input / name, "w", newline="") as stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from playbook_run import LOCAL, run_with
+from playbook_run import LOCAL, UNSEEN, run_with
 from sparkflows_server import SparkflowsServer
 
 CANARIES = {
@@ -40,7 +40,7 @@ class Role:
     def __init__(self, folder, server):
         self.folder, self.server = folder, server
         (folder / "play.json").write_text(json.dumps(PLAYBOOK))
-        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": LOCAL}}}))
+        (folder / "hosts.json").write_text(json.dumps({"sparkflows": {"hosts": {"fire.example": {**LOCAL, **UNSEEN}}}}))
 
     def run(self, *arguments, **variables):
         """The return code; what was said is in `output`, and without line breaks in `text`."""

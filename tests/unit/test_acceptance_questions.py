@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from playbook_run import LOCAL, found_in
+from playbook_run import LOCAL, UNSEEN, found_in
 
 PLAYBOOK = """
 - hosts: all
@@ -42,7 +42,7 @@ def fixture_found(tmp_path_factory):
         "mlflow": {"hosts": {name: {"mlops_address": f"192.0.2.1{name[1]}", **variables} for name, variables in FIREWALLS.items()}},
         "sparkflows": {"hosts": {name: {"mlops_address": f"192.0.2.2{name[4]}", **variables} for name, variables in SPARKFLOWS.items()}},
     }
-    return found_in(tmp_path_factory.mktemp("questions"), {"all": {"vars": LOCAL, "children": children}}, PLAYBOOK)
+    return found_in(tmp_path_factory.mktemp("questions"), {"all": {"vars": {**LOCAL, **UNSEEN}, "children": children}}, PLAYBOOK)
 
 
 def test_a_closed_port_looks_as_the_firewall_of_its_own_host_makes_it(found):

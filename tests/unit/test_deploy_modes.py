@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from playbook_run import LOCAL, PROJECT, found_in, problem_of, run_in
+from playbook_run import LOCAL, LOOK, LOOKED, PROJECT, UNSEEN, found_in, problem_of, run_in
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 NO_SHELL = "nobody"
@@ -101,7 +101,8 @@ def fixture_found(tmp_path_factory):
             text = text.replace("/proc/id", str(folder / "etc" / "id"))
         common = {**LOCAL, "mlops_deploy_mode": "remote", "mlops_mlflow_url": "http://mlflow.example:5000", "mlops_home": str(folder),
                   "mlops_data_dir": str(folder)}  # fmt: skip
-        return found_in(folder, {"all": {"children": json.loads(text), "vars": common}}, PLAYBOOK)
+        children = {group: {"vars": LOOKED, **members} for group, members in json.loads(text).items()}
+        return found_in(folder, {"all": {"hosts": {"this_computer": {}}, "children": children, "vars": common}}, LOOK + PLAYBOOK)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -143,7 +144,7 @@ TOPOLOGY = "[{hosts: all, gather_facts: false, roles: [sparkflows.mlops.topology
 ])  # fmt: skip
 def test_mode_fits_the_machines(tmp_path, mode, mlflow, sparkflows, words):
     inventory = {"all": {"children": {"mlflow": {"hosts": mlflow}, "sparkflows": {"hosts": sparkflows}}, "vars": {
-        **LOCAL, "mlops_deploy_mode": mode}}}
+        **LOCAL, **UNSEEN, "mlops_deploy_mode": mode}}}
     done = run_in(tmp_path, inventory, TOPOLOGY)
     assert (done.returncode != 0) == bool(words), done.text[-3000:]
     assert all(word in done.text for word in words), done.text[-3000:]
@@ -166,7 +167,7 @@ FIREWALL = """
 ])  # fmt: skip
 def test_firewall_of_one_machine(tmp_path, variables, openings):
     inventory = {"all": {"children": {"mlflow": {"hosts": {"one": variables}}, "sparkflows": {"hosts": {"one": {}}}}, "vars": {
-        **LOCAL, "mlops_deploy_mode": "local", "serving_firewall_backend": "none"}}}
+        **LOCAL, **UNSEEN, "mlops_deploy_mode": "local", "serving_firewall_backend": "none"}}}
     done = run_in(tmp_path, inventory, FIREWALL)
     assert done.returncode == 0, done.output[-3000:]
     assert json.loads(re.search(r"openings=(.*?)=", done.output)[1].replace('\\"', '"')) == openings

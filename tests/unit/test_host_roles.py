@@ -9,7 +9,6 @@ import json
 import shutil
 import subprocess
 
-import pytest
 from playbook_run import COLLECTIONS, LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run
 
 CANARY = "canary-4c1f"
@@ -26,32 +25,39 @@ UNIT = """
     - {role: sparkflows.mlops.model_serving, when: false}
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.model_serving, tasks_from: find}
+    - ansible.builtin.set_fact:
+        unit: "{{ lookup('ansible.builtin.template', role_path ~ '/templates/mlflow-model.service.j2') }}"
     - ansible.builtin.copy:
-        content: "{{ {'unit': lookup('ansible.builtin.template', role_path ~ '/templates/mlflow-model.service.j2')} | to_json }}"
+        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'unit'))) | to_json }}"
         dest: found.json
         mode: "0600"
+      run_once: true
 """
 
 
-@pytest.mark.parametrize("link", ["absolute", "relative"])
-def test_a_served_model_s_java_survives_an_update_of_the_package_and_its_release_stays(tmp_path, link):
+def test_a_served_model_s_java_survives_an_update_of_the_package_and_its_release_stays(tmp_path):
     versioned = tmp_path / "jvm" / "java-1.8.0-openjdk-1.8.0.432.b06-3.el9.x86_64"
     release = tmp_path / "opt" / "releases" / "one"
-    for folder in (versioned, release, tmp_path / "alternatives"):
+    for folder in (versioned, release, tmp_path / "alternatives", tmp_path / "relative"):
         folder.mkdir(parents=True)
     (tmp_path / "alternatives" / "java_sdk").symlink_to(versioned)
     stable = tmp_path / "jvm" / "java-1.8.0-openjdk"
     stable.symlink_to(tmp_path / "alternatives" / "java_sdk")
-    (tmp_path / "opt" / "java").symlink_to(stable if link == "absolute" else "../jvm/java-1.8.0-openjdk")
-    (tmp_path / "opt" / "current").symlink_to(release)
-    variables = dict(LOCAL, mlops_home=str(tmp_path / "opt"), role_path=str(PROJECT / "roles" / "model_serving"),
+    for home, java in (("opt", stable), ("relative", "../jvm/java-1.8.0-openjdk")):
+        (tmp_path / home / "java").symlink_to(java)
+        (tmp_path / home / "current").symlink_to(release)
+    variables = dict(LOCAL, role_path=str(PROJECT / "roles" / "model_serving"), __mlops_host=host("debian", "13"),
                      mlops_data_dir="/var/lib/mlflow", model_serving_environment={"REQUESTS_CA_BUNDLE": "/var/lib/mlflow/pki/ca.pem"},
                      model={"instance": "iris", "version": "1", "memory_max": "2G"})
-    unit = found_in(tmp_path, {"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}, UNIT)["unit"]
-    assert f"\nEnvironment=JAVA_HOME={stable}\n" in unit
-    assert f"\nExecStart={release}/bin/mlflow models serve " in unit
-    # Its sandbox hides MLflow's data, so it is shown the authorities there.
-    assert "\nBindReadOnlyPaths=-/var/lib/mlflow/pki/ca.pem\n" in unit
+    hosts = {home: {"mlops_home": str(tmp_path / home)} for home in ("opt", "relative")}
+    inventory = {"all": {"vars": variables, "children": {"mlflow": {"hosts": hosts}, "sparkflows": {"hosts": {"fire1": {}}}}}}
+    units = found_in(tmp_path, inventory, UNIT)
+    assert len(units) == 2
+    for unit in units.values():
+        assert f"\nEnvironment=JAVA_HOME={stable}\n" in unit
+        assert f"\nExecStart={release}/bin/mlflow models serve " in unit
+        # Its sandbox hides MLflow's data, so it is shown the authorities there.
+        assert "\nBindReadOnlyPaths=-/var/lib/mlflow/pki/ca.pem\n" in unit
 
 
 SERVER_UNIT = """
@@ -154,7 +160,9 @@ DISTRIBUTIONS = {
 
 
 def test_what_a_distribution_has_is_known_before_anything_is_installed(tmp_path):
-    cases = {name: dict(variables, role=role, __mlops_host=found) for name, (role, found, variables, _words) in DISTRIBUTIONS.items()}
+    # What is asked of every host is tested elsewhere.
+    cases = {name: dict(variables, role=role, __mlops_host=found, mlops_preflight_passed=True)
+             for name, (role, found, variables, _words) in DISTRIBUTIONS.items()}  # fmt: skip
     found = preflights(tmp_path, cases, {})
     for name, (_role, _found, _variables, words) in DISTRIBUTIONS.items():
         problem = problem_of(found[name], words)

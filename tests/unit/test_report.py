@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.filter import acceptance_report as plugin
-from playbook_run import LOCAL, run_in
+from playbook_run import LOCAL, UNSEEN, run_in
 
 acceptance_report = plugin.FilterModule().filters()["acceptance_report"]
 HIDDEN = "********"
@@ -305,6 +305,7 @@ def fixture_write(tmp_path):
             "mlflow": {"hosts": {"mlflow1": dict(hostvars["mlflow1"])}},
         }, "vars": {
             **LOCAL,
+            **UNSEEN,
             "mlops_reports_dir": str(tmp_path / "reports"),
             "mlops_mlflow_url": "http://10.0.0.1:5000",
             "mlops_sparkflows_url": "https://10.0.0.2:8443",

@@ -41,8 +41,8 @@ def test_values_that_are_well(name, value):
     ("mlops_mlflow_port", "5000 ", "whole number"), ("mlops_mlflow_port", "\t5000", "whole number"), ("mlops_mlflow_port", "5000.0", "whole number"),
     ("mlops_mlflow_port", 5000.5, "whole number"), ("mlflow_server_workers", "zwei", "whole number"), ("mlflow_proxy_timeout", "", "whole number"),
     ("mlops_mlflow_port", "0", "which is not a port"), ("mlops_serving_port_last", 65536, "which is not a port"),
-    ("mlops_ssh_port", -1, "which is not a port"), ("mlops_address", "10.0.0.1 ", "remove the space"),
-    ("mlops_home", " /opt/mlflow", "remove the space"),
+    ("mlops_database_port", 70000, "which is not a port"), ("mlops_ssh_port", -1, "which is not a port"),
+    ("mlops_address", "10.0.0.1 ", "remove the space"), ("mlops_home", " /opt/mlflow", "remove the space"),
 ])  # fmt: skip
 def test_values_that_are_not(name, value, words):
     (problem,) = setting_problems({name: value})
@@ -52,7 +52,7 @@ def test_values_that_are_not(name, value, words):
 @pytest.mark.parametrize("folder", sorted((PROJECT / "inventories").iterdir()), ids=lambda folder: folder.name)
 def test_our_own_inventories_have_no_name_that_nobody_reads(folder):
     for path in folder.rglob("*.yml"):
-        names = yaml.safe_load(path.read_text(encoding="utf-8")) if path.name != "hosts.yml" else {}
+        names = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) if path.name != "hosts.yml" else {}
         assert not [text for text in setting_problems(dict.fromkeys(names or {}, "0")) if "no variable" in text], path
 
 
