@@ -152,6 +152,14 @@ host:
               program has that.
           type: str
           sample: mlflow.service
+    selinux:
+      description: V(enforcing), V(permissive), or V(disabled), also where the kernel has none.
+      type: str
+      sample: enforcing
+    systemd:
+      description: Version of systemd, 0 where there is none.
+      type: int
+      sample: 257
     no_proxy:
       description: C(NO_PROXY) that systemd gives all services (C(DefaultEnvironment)), empty if it gives none.
       type: str
@@ -326,6 +334,17 @@ def listeners():
     return sorted(result, key=lambda item: (item["port"], item["address"]))
 
 
+def selinux(root="/"):
+    return {"1": "enforcing", "0": "permissive"}.get(read(os.path.join(root, "sys/fs/selinux/enforce")).strip(), "disabled")
+
+
+def systemd(module):
+    systemctl = module.get_bin_path("systemctl")
+    text = module.run_command([systemctl, "--version"])[1] if systemctl else ""
+    found = re.match(r"systemd (\d+)", text)
+    return int(found.group(1)) if found else 0
+
+
 def no_proxy(module):
     systemctl = module.get_bin_path("systemctl")
     _code, text, _error = module.run_command([systemctl, "show-environment"]) if systemctl else (1, "", "")
@@ -401,6 +420,8 @@ def main():
             "distribution": distribution(),
             "disks": {path: disk(path, points) for path in paths or []},
             "listeners": listeners(),
+            "selinux": selinux(),
+            "systemd": systemd(module),
             "no_proxy": no_proxy(module),
         }
     if connect is not None:

@@ -24,6 +24,28 @@ SITES = {
     "other-link": ("ln -s /etc/hosts site", "true", False),
     "none": ("true", "exit 2", True),
 }
+# On the RHEL family it is a server in nginx.conf. What rpm says of the package that the file is of: whether it goes.
+SERVERS = {
+    "el-untouched": ("true", True),
+    "el-other-file-edited": ("echo '.M.......    /var/log/nginx'; exit 1", True),
+    "el-edited": ("echo 'S.5....T.  c {folder}/nginx.conf'; exit 1", False),
+    "el-of-no-package": ("echo 'file {folder}/nginx.conf is not owned by any package'; exit 1", False),
+}
+NGINX_CONF = """http {
+    include /etc/nginx/conf.d/*.conf;
+%s
+# Settings for a TLS enabled server.
+#    server {
+#    }
+}
+"""
+SERVER = """
+    server {
+        listen       80;
+        location = /404.html {
+        }
+    }
+"""
 PLAY = """
 - hosts: certificates
   gather_facts: false
@@ -51,6 +73,12 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: default_site}
       vars: {_nginx_default_site: "{{ folder }}/site", _nginx_default_site_source: "{{ folder }}/available"}
+- hosts: servers
+  gather_facts: false
+  environment: {PATH: "{{ folder }}:/usr/bin:/bin"}
+  tasks:
+    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: default_site}
+      vars: {_nginx_is_debian: false, _nginx_default_site_source: "{{ folder }}/nginx.conf"}
 """
 
 
@@ -67,17 +95,22 @@ def fixture_folder(tmp_path_factory):
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{name}.key",
                 "-out", folder / f"{name}.pem", "-days", "9", "-subj", "/CN=authority")  # fmt: skip
     openssl("req", "-x509", "-key", folder / "one.key", "-out", folder / "one-renewed.pem", "-days", "99", "-subj", "/CN=authority")
-    for name in (*CERTIFICATES, *SITES):
+    for name in (*CERTIFICATES, *SITES, *SERVERS):
         (folder / name).mkdir()
     for name, (made, dpkg, _goes) in SITES.items():
         (folder / name / "available").write_text("server {}")
         subprocess.run(made, shell=True, check=True, cwd=folder / name)
         (folder / name / "dpkg").write_text("#!/bin/sh\n" + dpkg.format(folder=folder / name) + "\n")
         (folder / name / "dpkg").chmod(0o755)
+    for name, (rpm, _goes) in SERVERS.items():
+        (folder / name / "nginx.conf").write_text(NGINX_CONF % SERVER)
+        (folder / name / "rpm").write_text("#!/bin/sh\n" + rpm.format(folder=folder / name) + "\n")
+        (folder / name / "rpm").chmod(0o755)
     own = {"folder": f"{folder}/{{{{ inventory_hostname }}}}"}
     cases = {name: {"between": between, "then": then} for name, (between, then, _new) in CERTIFICATES.items()}
     done = run_in(folder, {"all": {"vars": {**LOCAL, **own}, "children": {
-        "certificates": {"hosts": cases}, "sites": {"hosts": dict.fromkeys(SITES, {})}}}}, PLAY)  # fmt: skip
+        "certificates": {"hosts": cases}, "sites": {"hosts": dict.fromkeys(SITES, {})},
+        "servers": {"hosts": dict.fromkeys(SERVERS, {})}}}}, PLAY)  # fmt: skip
     assert done.returncode == 0, done.output[-5000:]
     return folder
 
@@ -95,3 +128,8 @@ def test_certificate_of_an_authority_is_made_anew_where_it_has_to_be(folder, nam
 @pytest.mark.parametrize("name", SITES)
 def test_default_site_goes_as_it_came_and_stays_where_somebody_uses_it(folder, name):
     assert (folder / name / "site").exists() != SITES[name][2]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_default_server_goes_as_it_came_and_the_rest_of_the_file_stays(folder, name):
+    assert (folder / name / "nginx.conf").read_text() == NGINX_CONF % ("\n" if SERVERS[name][1] else SERVER)

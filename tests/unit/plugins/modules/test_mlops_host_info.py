@@ -50,6 +50,23 @@ def test_listener_with_its_owner(run, listener):
     assert found == [{"address": host, "port": port, "user": getpass.getuser(), "pid": os.getpid(), "process": name, "unit": ""}]
 
 
+@pytest.mark.parametrize("said, found", [("1", "enforcing"), ("0", "permissive"), (None, "disabled")])
+def test_selinux(tmp_path, said, found):
+    if said:
+        (tmp_path / "sys/fs/selinux").mkdir(parents=True)
+        (tmp_path / "sys/fs/selinux/enforce").write_text(said)
+    assert mlops_host_info.selinux(str(tmp_path)) == found
+
+
+@pytest.mark.parametrize("said, found", [("systemd 239 (239-82.el8)\n+PAM\n", 239), ("systemd 257 (257.9-1~deb13u1)\n", 257), ("", 0)])
+def test_systemd(run, tmp_path, monkeypatch, said, found):
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\n[ $1 = --version ] && printf %s '{said}'\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert run()["host"]["systemd"] == found
+
+
 @pytest.mark.parametrize("said, found", [
     ("LANG=C\nNO_PROXY=.example.com,10.0.0.0/8\nPATH=/bin\n", ".example.com,10.0.0.0/8"),
     ("no_proxy=$'*.example.com'\nNO_PROXY=a\n", "a,*.example.com"),

@@ -1,0 +1,33 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ports of nginx's sites. Its documentation is beside this file."""
+
+from __future__ import annotations
+
+import re
+
+COMMENT = re.compile(r"#.*")
+# listen [address:]port ...; without a port it is 80, and a socket of the file system has none.
+LISTEN = re.compile(r"(?:\A|(?<=[{};]))\s*listen\s+([^\s;]+)")
+
+
+def port_of(address):
+    if address.startswith("unix:"):
+        return None
+    found = re.fullmatch(r"(?:(?:\[.*\]|[^:\[\]]+):)?(\d+)", address)
+    return int(found[1]) if found else 80
+
+
+def listen_ports(sites):
+    """The ports are read from what nginx is given, so that no second place has to name them."""
+    present = (site for site in sites if site.get("state", "present") == "present")
+    ports = {port_of(address) for site in present for address in LISTEN.findall(COMMENT.sub("", site.get("content") or ""))}
+    return sorted(ports - {None})
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self):
+        return {"listen_ports": listen_ports}
