@@ -7,7 +7,7 @@ import json
 import pytest
 from conftest import PLATFORMS, passed
 
-JAVA = "readlink -f /opt/mlflow/java; readlink /opt/mlflow/java; /opt/mlflow/java/bin/java -version 2>&1"
+JAVA = "readlink -f /srv/mlflow/java; readlink /srv/mlflow/java; /srv/mlflow/java/bin/java -version 2>&1"
 
 
 @pytest.fixture(name="installed", scope="module")
@@ -62,6 +62,14 @@ def test_nginx_has_our_sites_and_not_its_default_server(el):
     # All but the server is as it came.
     assert "include /etc/nginx/conf.d/*.conf;" in loaded and "default.d" not in loaded
     assert el.sh("stat -c %G /etc/nginx/mlops /etc/nginx/mlops/mlflow.htpasswd").split() == ["nginx", "nginx"]
+
+
+def test_selinux_has_a_policy_for_what_is_there(el):
+    """In the store of its policy: no kernel with SELinux runs below a container."""
+    ports = next(line.split("tcp", 1)[1].replace(",", " ").split() for line in el.sh("semanage port -l").splitlines() if line.startswith("http_port_t "))
+    assert "5000" in ports
+    assert "httpd_can_network_connect      (off  ,   on)" in el.sh("semanage boolean -l") or "httpd_can_network_connect --on" in el.sh("semanage export")
+    assert ":bin_t:" in el.sh("matchpathcon /srv/mlflow/current/bin/mlflow")
 
 
 def test_java_survives_an_update_of_its_package(el):
