@@ -12,6 +12,7 @@ import pytest
 from awx_api import AwxApi
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from generations import environment as environment_of
 from playbook_run import PROGRAMS, PROJECT, run
 
 PLAYBOOKS = sorted(f"playbooks/{path.name}" for path in (PROJECT / "playbooks").glob("*.yml"))
@@ -32,12 +33,26 @@ SETTINGS = {
 }
 TOKEN = "canary-awx-token-3b7e"
 PASSWORD = "canary-awx-password-3b7e"
+# What PyPI's `ansible` brings. Up to 13 (ansible-core 2.20), awx.awx is in it.
+INSTALLED = next(Path(path) for path in ansible_collections.__path__ if (Path(path) / "community/general").is_dir())
+
+
+@pytest.fixture(name="modules", scope="session")
+def fixture_modules(tmp_path_factory):
+    """A place of collections in which awx.awx is."""
+    own = INSTALLED / "awx/awx"
+    source = own if own.is_dir() else next(environment_of("2.20").glob("lib/python*/site-packages/ansible_collections/awx/awx"))
+    folder = tmp_path_factory.mktemp("awx")
+    (folder / "ansible_collections/awx").mkdir(parents=True)
+    (folder / "ansible_collections/awx/awx").symlink_to(source)
+    return folder
 
 
 class Awx:
     """Runs the playbook, as often as one likes, against one double."""
 
-    def __init__(self, **switches):
+    def __init__(self, modules, **switches):
+        self.modules = modules
         self.api = AwxApi(**{"users": {"admin": PASSWORD}, "token": TOKEN, "playbooks": PLAYBOOKS, **switches}).start()
         self.requests = []
 
@@ -47,7 +62,7 @@ class Awx:
         variables = {**SETTINGS, **CANARIES, **variables}
         environment = {"CONTROLLER_OAUTH_TOKEN": TOKEN} if environment is None else environment
         done = run(PROGRAMS / "ansible-playbook", "-i", "localhost,", "playbooks/awx.yml", "-e", json.dumps(variables), *arguments,
-                   CONTROLLER_HOST=self.api.url, **environment)  # fmt: skip
+                   CONTROLLER_HOST=self.api.url, **{"ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{self.modules}", **environment})  # fmt: skip
         self.output, self.text = done.output, done.text
         self.requests = self.api.requests[before:]
         warnings = re.findall(r"\[(?:WARNING|DEPRECATION WARNING)\]:? (.*)", self.output)
@@ -78,15 +93,15 @@ class Awx:
 
 
 @pytest.fixture(name="awx", scope="module")
-def fixture_awx():
-    awx = Awx(update_looks=2)
+def fixture_awx(modules):
+    awx = Awx(modules, update_looks=2)
     yield awx
     awx.api.stop()
 
 
 @pytest.fixture(name="fresh")
-def fixture_fresh():
-    awx = Awx()
+def fixture_fresh(modules):
+    awx = Awx(modules)
     yield awx
     awx.api.stop()
 
@@ -277,7 +292,6 @@ def test_a_misspelt_key_is_refused(fresh, data):
 
 
 # ---- which collection's modules are used
-INSTALLED = next(Path(path) for path in ansible_collections.__path__ if (Path(path) / "awx").is_dir())
 # What ansible.controller 4.6 to 4.8 have otherwise than awx.awx 24.6.1, as far as it concerns what is used of them.
 CERTIFIED = {
     "awx.awx": "ansible.controller",
@@ -302,10 +316,10 @@ def fixture_collections(tmp_path):
 
 
 @pytest.fixture(name="certified")
-def fixture_certified(collections):
+def fixture_certified(collections, modules):
     """With them a look-alike of Red Hat's ansible.controller, which cannot be had here: the files of awx.awx under that name."""
     look_alike = collections / "ansible/controller"
-    shutil.copytree(INSTALLED / "awx/awx", look_alike, ignore=shutil.ignore_patterns("test", "images"))
+    shutil.copytree(modules / "ansible_collections/awx/awx", look_alike, ignore=shutil.ignore_patterns("test", "images"))
     for path in [*look_alike.rglob("*.py"), look_alike / "meta/runtime.yml"]:
         text = path.read_text(encoding="utf-8")
         for old, new in CERTIFIED.items():
@@ -318,9 +332,9 @@ def fixture_certified(collections):
 
 
 @pytest.fixture(name="aap")
-def fixture_aap():
+def fixture_aap(modules):
     """A controller behind AAP's gateway. A module of awx.awx would warn of it, and a warning fails a run."""
-    awx = Awx(prefix="/api/controller/", product="Red Hat Ansible Automation Platform", version="4.6.20")
+    awx = Awx(modules, prefix="/api/controller/", product="Red Hat Ansible Automation Platform", version="4.6.20")
     yield awx
     awx.api.stop()
 
@@ -347,9 +361,9 @@ def test_with_ansible_controller_alone_everything_is_made(aap, certified):
     assert not [request for request in aap.requests if request["status"] >= 400]
 
 
-def test_where_both_are_ansible_controller_is_used_or_the_one_that_is_named(fresh, aap, certified):
+def test_where_both_are_ansible_controller_is_used_or_the_one_that_is_named(fresh, aap, certified, modules):
     (certified / "awx").mkdir()
-    (certified / "awx/awx").symlink_to(INSTALLED / "awx/awx")
+    (certified / "awx/awx").symlink_to(modules / "ansible_collections/awx/awx")
     assert aap.only("organizations", environment=only_there(certified), awx_api_path="/api/controller") == 1, aap.output
     assert fresh.only("organizations", environment=only_there(certified), awx_collection="awx.awx") == 1, fresh.output
 
@@ -366,8 +380,8 @@ def test_names_that_somebody_else_has_are_refused(fresh):
     ({"update_result": "failed"}, "The update of the project Sparkflows MLOps ended as failed."),
     ({"update_looks": 1000}, "is running after 1 seconds (awx_project_timeout)"),
 ])  # fmt: skip
-def test_a_project_without_files_is_waited_for_with_a_bound(switches, words):
-    awx = Awx(**switches)
+def test_a_project_without_files_is_waited_for_with_a_bound(modules, switches, words):
+    awx = Awx(modules, **switches)
     try:
         order = ("organizations", "execution_environments", "projects")
         assert awx.only(*order, awx_project_timeout=1, **{"_awx_project_interval": 1}) is None
@@ -469,9 +483,9 @@ def test_a_slash_at_the_end_of_the_host(fresh):
     assert fresh.only("organizations", awx_host=fresh.api.url + "/") == 1, fresh.output
 
 
-def test_behind_the_gateway_of_aap():
+def test_behind_the_gateway_of_aap(modules):
     """Nothing is asked for elsewhere, neither by the role's own requests nor by the modules, which get and give back a token there."""
-    awx = Awx(prefix="/api/controller/")
+    awx = Awx(modules, prefix="/api/controller/")
     try:
         kinds = ("organizations", "execution_environments", "projects")
         login = {"CONTROLLER_USERNAME": "admin", "CONTROLLER_PASSWORD": PASSWORD}
@@ -485,8 +499,8 @@ def test_behind_the_gateway_of_aap():
         awx.api.stop()
 
 
-def test_a_project_that_cannot_be_seen_is_not_waited_for():
-    awx = Awx(hidden=["projects"])
+def test_a_project_that_cannot_be_seen_is_not_waited_for(modules):
+    awx = Awx(modules, hidden=["projects"])
     try:
         login = {"CONTROLLER_USERNAME": "admin", "CONTROLLER_PASSWORD": PASSWORD}
         assert awx.only("organizations", "execution_environments", "projects", environment=login) is None
