@@ -334,6 +334,9 @@ class Nginx:
             journal = self.module.run_command(["journalctl", "--no-pager", "--output=cat", "--lines=20", f"--unit={self.unit}"])[1]
             said.append(to_text(journal).strip())
         why = "\n".join(filter(None, said)) or f"it says nothing for {params['timeout']} seconds"
+        # nginx's master is root: only SELinux and the like keep it from a port.
+        if "(13: Permission denied)" in why and "bind()" in why:
+            why += ": SELinux keeps it from this port: leave mlops_selinux at auto, or label the port yourself (semanage port -a -t http_port_t)"
         raise Refused(f"nginx has not loaded the new configuration: {why}")
 
 

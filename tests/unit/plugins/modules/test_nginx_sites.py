@@ -18,9 +18,12 @@ from ansible_collections.sparkflows.mlops.plugins.modules import nginx_sites
 CANARY = "canary-9b3d"
 OWN = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 
+# What is in a site, and why nginx cannot listen then.
+REFUSED = {"taken": "98: Address already in use", "forbidden": "13: Permission denied"}
+
 
 class Nginx:
-    """"nonsense" in a site is refused by the check, "taken" by the reload, as nginx does with a port of somebody else."""
+    """"nonsense" in a site is refused by the check, "taken" and "forbidden" by the reload, as nginx does with a port of somebody else."""
 
     def __init__(self, root, log):
         self.root, self.log, self.active = root, log, True
@@ -43,9 +46,10 @@ class Nginx:
             bad = "nonsense" in self.text(self.root.parent / command[-3])
             return int(bad), "", '[emerg] 7#7: unknown directive "nonsense"\n' if bad else ""
         if command[0] == "systemctl":
-            if "taken" in self.text(self.root):
+            refused = next((reason for word, reason in REFUSED.items() if word in self.text(self.root)), "")
+            if refused:
                 with self.log.open("a") as log:
-                    log.write("2026/01/01 00:00:00 [emerg] 7#7: bind() to 0.0.0.0:80 failed (98: Address already in use)\n" * 5)
+                    log.write(f"2026/01/01 00:00:00 [emerg] 7#7: bind() to 0.0.0.0:80 failed ({refused})\n" * 5)
             else:
                 self.active, self.workers = True, {max(self.workers) + 1: time.time() + 1}
         # The live configuration, with what others have written.
@@ -107,10 +111,14 @@ def test_what_nginx_refuses_never_goes_live(run, nginx):
     assert not run(("a", "listen 80;"))["changed"]
 
 
-def test_what_nginx_does_not_load_is_taken_back(run, nginx):
+@pytest.mark.parametrize(("port", "words"), [
+    ("taken", "98: Address already in use"),
+    ("forbidden", "13: Permission denied): SELinux keeps it from this port: leave mlops_selinux at auto"),
+])  # fmt: skip
+def test_what_nginx_does_not_load_is_taken_back(run, nginx, port, words):
     run(("a", "listen 80;"))
-    before, result = state(nginx), run(("a", "listen taken;"), ("b", "listen 81;"))
-    assert result["failed"] and "bind() to 0.0.0.0:80 failed (98: Address already in use)" in result["msg"]
+    before, result = state(nginx), run(("a", f"listen {port};"), ("b", "listen 81;"))
+    assert result["failed"] and "bind() to 0.0.0.0:80 failed (" + words in result["msg"]
     assert result["msg"].count("bind()") == 1 and "an old story" not in result["msg"]
     assert state(nginx) == before
     # The former files run: the next run finds nothing to load.
