@@ -61,7 +61,7 @@ def is_tar(path):
     try:
         with _plain(path) as stream, tarfile.open(fileobj=_Careful(stream), mode="r:"):
             return True
-    except (MlopsError, OSError) + DAMAGED:
+    except (MlopsError, OSError, *DAMAGED):
         return False
 
 

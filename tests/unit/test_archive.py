@@ -70,7 +70,8 @@ def test_nothing_of_somebodys_own(files):
 def test_nothing_of_the_lab_and_of_the_development(files):
     archive, _kept = files
     names = r"(?i)(^|[/_.-])(lab|demo|double|molecule|tests?|git|ci|venv|makefile|pyproject)([/_.-]|$)"
-    assert not [name for name in archive if re.search(names, name)]
+    # The one is for ansible-test, which whoever certifies the archive lets look at it.
+    assert [name for name in archive if re.search(names, name)] == ["tests/config.yml"]
     assert {name.split("/")[1] for name in archive if name.startswith("inventories/")} == {"production"}
 
 
