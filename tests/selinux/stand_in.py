@@ -9,6 +9,7 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         body = b"OK" if self.path == "/health" else b'{"experiments": []}'
         self.send_response(200)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
