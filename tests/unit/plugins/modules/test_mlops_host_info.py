@@ -58,12 +58,22 @@ def test_selinux(tmp_path, said, found):
     assert mlops_host_info.selinux(str(tmp_path)) == found
 
 
+@pytest.fixture(name="systemctl")
+def fixture_systemctl(tmp_path, monkeypatch):
+    """Has systemctl say something when it is asked for that, and nothing else."""
+
+    def says(question, said):
+        program = tmp_path / "systemctl"
+        program.write_text(f"#!/bin/sh\n[ $1 = {question} ] && cat <<'END'\n{said}END\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return says
+
+
 @pytest.mark.parametrize("said, found", [("systemd 239 (239-82.el8)\n+PAM\n", 239), ("systemd 257 (257.9-1~deb13u1)\n", 257), ("", 0)])
-def test_systemd(run, tmp_path, monkeypatch, said, found):
-    systemctl = tmp_path / "systemctl"
-    systemctl.write_text(f"#!/bin/sh\n[ $1 = --version ] && printf %s '{said}'\n")
-    systemctl.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def test_systemd(run, systemctl, said, found):
+    systemctl("--version", said)
     assert run()["host"]["systemd"] == found
 
 
@@ -73,11 +83,8 @@ def test_systemd(run, tmp_path, monkeypatch, said, found):
     ("XNO_PROXY=b\n", ""),
     ("Failed to get environment\n", ""),
 ])
-def test_no_proxy_of_all_services(run, tmp_path, monkeypatch, said, found):
-    systemctl = tmp_path / "systemctl"
-    systemctl.write_text(f"#!/bin/sh\n[ $1 = show-environment ] && cat <<'END'\n{said}END\n")
-    systemctl.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def test_no_proxy_of_all_services(run, systemctl, said, found):
+    systemctl("show-environment", said)
     assert run()["host"]["no_proxy"] == found
 
 
