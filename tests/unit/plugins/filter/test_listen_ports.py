@@ -17,6 +17,7 @@ listen_ports = FilterModule().filters()["listen_ports"]
     ("server { listen 192.0.2.11; }", [80]),
     ("server { listen [::1]; }", [80]),
     ("server { listen unix:/run/nginx.sock; }", []),
+    ("# was { listen 6002; }\nserver { listen 5000; }", [5000]),
     ("# listen 6000;\nserver { listen 5000; # listen 6001;\n}", [5000]),
     ("map $host $x { default 1; }", []),
 ])  # fmt: skip
