@@ -19,11 +19,14 @@ def port_of(address):
     return int(found[1]) if found else 80
 
 
+def ports_of(content):
+    return {port_of(address) for address in LISTEN.findall(COMMENT.sub("", content))} - {None}
+
+
 def listen_ports(sites):
-    """The ports are read from what nginx is given, so that no second place has to name them."""
+    """The ports are read from what nginx is given. Of a template that is rendered later they are told, and compared then."""
     present = (site for site in sites if site.get("state", "present") == "present")
-    ports = {port_of(address) for site in present for address in LISTEN.findall(COMMENT.sub("", site.get("content") or ""))}
-    return sorted(ports - {None})
+    return sorted({port for site in present for port in ([int(port) for port in site.get("ports") or []] or ports_of(site.get("content") or ""))})
 
 
 class FilterModule:

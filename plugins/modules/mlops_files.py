@@ -14,7 +14,8 @@ description:
   - A file appears under its name only when it is complete and has its owner and mode, so a secret is never readable by
     others, not for a moment, and a service never reads half a file.
   - A new file or directory gets the SELinux context that the policy has for its path; a file that is replaced hands its own on.
-  - The difference shows every file but those whose content is in O(secret_contents).
+  - Templates are rendered, and files of the role read, on the controller by the action plugin of the same name.
+  - The difference shows every file but those with secrets.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -37,8 +38,27 @@ options:
         choices: [file, directory, absent]
         default: file
       content:
-        description: Content of the file. Without it, the content is in O(secret_contents).
+        description:
+          - Content of the file.
+          - Without it, O(files[].template) or O(files[].source), the content is in O(secret_contents).
         type: str
+      template:
+        description:
+          - Name of a template in C(templates) of the role or beside the playbook, or a path. Those of role C(topology) are found from all roles.
+          - It is rendered as the lookup P(ansible.builtin.template#lookup) does.
+        type: str
+      variables:
+        description: Variables for O(files[].template), besides those of the task.
+        type: dict
+      source:
+        description:
+          - Name of a file in C(files) of the role or beside the playbook, or a path on the controller.
+          - A file that is encrypted with Ansible Vault is read in clear.
+        type: str
+      secret:
+        description: Whether the content is never shown.
+        type: bool
+        default: false
       owner:
         description: Owner.
         type: str
@@ -54,7 +74,7 @@ options:
         type: str
   secret_contents:
     description:
-      - Contents of files by their path, never shown.
+      - Contents of files by their path, never shown. With O(files[].secret) the action plugin puts them here.
       - They have a place of their own because Ansible's record of a call in the system log hides whole options only,
         not what lies inside of one.
     type: dict
@@ -81,12 +101,15 @@ EXAMPLES = r"""
         group: mlflow
         mode: "0750"
       - path: /etc/mlflow/mlflow.env
+        template: environment.j2
+        variables:
+          environment_variables:
+            MLFLOW_TRACKING_PASSWORD: "{{ mlops_mlflow_password }}"
+        secret: true
         group: mlflow
         mode: "0640"
       - path: /etc/systemd/system/mlflow.service
-        content: "{{ lookup('ansible.builtin.template', 'mlflow.service.j2') }}"
-    secret_contents:
-      /etc/mlflow/mlflow.env: "{{ lookup('ansible.builtin.template', 'mlflow.env.j2') }}"
+        template: mlflow.service.j2
 """
 
 RETURN = r"""
@@ -191,6 +214,11 @@ def main():
                     "path": {"type": "path", "required": True},
                     "state": {"type": "str", "choices": ["file", "directory", "absent"], "default": "file"},
                     "content": {"type": "str"},
+                    # Of the action plugin, which takes them out.
+                    "template": {"type": "str"},
+                    "variables": {"type": "dict"},
+                    "source": {"type": "str"},
+                    "secret": {"type": "bool", "default": False},
                     "owner": {"type": "str", "default": "root"},
                     "group": {"type": "str", "default": "root"},
                     "mode": {"type": "str"},

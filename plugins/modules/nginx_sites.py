@@ -36,6 +36,20 @@ options:
         description: What nginx reads, in the context C(http). Shown in the difference, so it takes no secret.
         type: str
         default: ""
+      template:
+        description:
+          - Name of a template in C(templates) of the role or beside the playbook, or a path. It makes O(sites[].content).
+          - It is rendered on the controller, by the action plugin of this name, as the lookup P(ansible.builtin.template#lookup) does.
+        type: str
+      variables:
+        description: Variables for O(sites[].template), besides those of the task.
+        type: dict
+      ports:
+        description:
+          - Ports that O(sites[].template) has nginx listen on, for what has to know them before it is rendered.
+          - The action plugin compares them with what is rendered, and fails where they are others.
+        type: list
+        elements: int
       state:
         description: V(absent) removes the site.
         type: str
@@ -410,6 +424,10 @@ def main():
                 "options": {
                     "name": {"type": "str", "required": True},
                     "content": {"type": "str", "default": ""},
+                    # Of the action plugin, which takes them out.
+                    "template": {"type": "str"},
+                    "variables": {"type": "dict"},
+                    "ports": {"type": "list", "elements": "int"},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
             },
