@@ -25,8 +25,8 @@ def is_loopback(address):
 def store_problems(settings):
     uri = settings["mlflow_server_backend_store_uri"]
     if not re.match(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://", uri):
-        yield ("mlflow_server_backend_store_uri is not the URI of a database (for example sqlite:////var/lib/mlflow/db/mlflow.db): a directory of files "
-               "has no model registry. Set mlops_database_host, or set it to a SQLAlchemy URI.")  # fmt: skip
+        yield ("mlflow_server_backend_store_uri is not the URI of a database (for example sqlite:////var/lib/mlflow/db/mlflow.db): a directory of "
+               "files has no model registry. Set mlops_database_host, or set it to a SQLAlchemy URI.")  # fmt: skip
     if re.match("postgresql|mysql|mssql", uri):
         lock = Path(settings["mlops_stack_dir"], "requirements.txt").read_text(encoding="utf-8")
         yield from database_driver_problems(uri, lock, "mlflow_server_backend_store_uri")

@@ -1,7 +1,7 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declared models: put into one shape, checked, and found in the registry. One YAML file a filter documents them."""
+"""Declared models: put into one shape, checked, and found in the registry. The filter's documentation is beside this file."""
 
 from __future__ import annotations
 
@@ -163,9 +163,4 @@ class FilterModule:
     """Filters of the collection."""
 
     def filters(self):
-        return {
-            "served_models": served_models,
-            "served_model_problems": served_model_problems,
-            "served_model_versions": served_model_versions,
-            "served_models_plan": served_models_plan,
-        }
+        return {"served_models": served_models}

@@ -44,7 +44,8 @@ options:
         type: str
       template:
         description:
-          - Name of a template in C(templates) of the role or beside the playbook, or a path. Those of role C(topology) are found from all roles.
+          - Name of a template in C(templates) of the role or beside the playbook, or a path.
+          - Templates of the roles C(topology) and C(nginx) are found from all roles.
           - It is rendered as the lookup P(ansible.builtin.template#lookup) does.
         type: str
       variables:

@@ -14,7 +14,7 @@ from ansible.plugins.loader import lookup_loader
 # What says what is in a file; one of them may be given.
 CONTENTS = ("template", "source", "content")
 # Whose templates are everybody's.
-SHARED = Path(__file__).resolve().parents[2] / "roles" / "topology"
+SHARED = [str(Path(__file__).resolve().parents[2] / "roles" / role) for role in ("topology", "nginx")]
 
 
 class RenderingAction(ActionBase):
@@ -41,8 +41,8 @@ class RenderingAction(ActionBase):
         return plain
 
     def found(self, folder, name, label):
-        """Path of a template or file of the role, of role topology, or beside the playbook."""
-        places = [*self._task.get_search_path(), str(SHARED)]
+        """Path of a template or file of the role, of a role whose templates are everybody's, or beside the playbook."""
+        places = [*self._task.get_search_path(), *SHARED]
         try:
             return self._loader.path_dwim_relative_stack(places, folder, name)
         except AnsibleFileNotFound as exc:
@@ -51,7 +51,9 @@ class RenderingAction(ActionBase):
     def read(self, lookup, path, task_vars, **options):
         """By Ansible's own lookup, so that a file of a vault is read in clear, and a template knows all variables of its task."""
         plugin = lookup_loader.get(f"ansible.builtin.{lookup}", loader=self._loader, templar=self._templar)
-        return plugin.run([path], variables=task_vars, **options)[0]
+        # A template may include others, from the same places.
+        variables = {**task_vars, "ansible_search_path": [*self._task.get_search_path(), *SHARED]}
+        return plugin.run([path], variables=variables, **options)[0]
 
 
 def is_list_of_mappings(value):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import getpass
+import grp
 import http.client
 import http.server
 import json
+import os
 import ssl
 import threading
 from pathlib import Path
@@ -27,12 +30,12 @@ PLAY = """
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.model_serving, tasks_from: preflight, public: true}
-    - ansible.builtin.copy:
-        content: "{{ dict(sites=_model_serving_sites | map(attribute='content'), users=_model_serving_site_files[0].content) | to_json }}"
-        dest: "{{ inventory_hostname }}.json"
-        mode: "0600"
-      vars:
-        _model_serving_wanted: "{{ models }}"
+    - sparkflows.mlops.mlops_files:
+        files:
+          - {owner: "{{ me }}", group: "{{ us }}", path: "{{ folder }}/served-models.htpasswd", content: "{{ _model_serving_site_files[0].content }}"}
+          - {owner: "{{ me }}", group: "{{ us }}", path: "{{ folder }}/{{ item.name }}.conf", template: "{{ item.template }}",
+             variables: "{{ item.variables }}"}
+      loop: "{{ models | sparkflows.mlops.served_model_sites(_model_serving_names, _model_serving_site) }}"
 """
 
 
@@ -57,13 +60,13 @@ def fixture_sites(tmp_path_factory, free_port, self_signed, run_nginx):
         models = {scheme: [{"instance": f"m{port}", "slot": f"m{port}", "port": port, "port_private": server.server_port, "version": 1, "timeout": 30}
                            for port in found] for scheme, found in ports.items()}  # fmt: skip
         self_signed(folder, "served-models", ADDRESS)
-        variables = {**LOCAL, **VARIABLES, "role_path": str(Path(__file__).parents[2] / "roles/model_serving")}
+        account = {"me": getpass.getuser(), "us": grp.getgrgid(os.getgid()).gr_name}
+        variables = {**LOCAL, **VARIABLES, **account, "folder": str(folder), "role_path": str(Path(__file__).parents[2] / "roles/model_serving")}
         hosts = {f"m-{scheme}": {"mlops_serving_scheme": scheme, "models": found} for scheme, found in models.items()}
         done = run_in(folder, {"all": {"vars": variables, "children": {"mlflow": {"hosts": hosts}}}}, PLAY)
         assert done.returncode == 0, done.output[-3000:]
-        found = [json.loads((folder / f"{host}.json").read_text()) for host in hosts]
-        (folder / "served-models.htpasswd").write_text(found[0]["users"])
-        (folder / "site.conf").write_text("".join(site for host in found for site in host["sites"]).replace("/etc/nginx/mlops", str(folder)))
+        sites = "".join(path.read_text() for path in sorted(folder.glob("model-*.conf")))
+        (folder / "site.conf").write_text(sites.replace("/etc/nginx/mlops", str(folder)))
         with run_nginx(folder, ADDRESS, ports["https"][1]):
             yield ports
         server.shutdown()

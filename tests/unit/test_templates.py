@@ -197,8 +197,11 @@ def test_nothing_is_omitted_among_the_defaults_of_modules(path):
 
 def test_a_template_that_is_handed_variables_looks_up_no_other():
     """The lookup copies all variables. From ansible-core 2.21 on, it warns where those that it was handed itself are among them."""
-    call = re.compile(r"lookup\('ansible\.builtin\.template', [^\n]*?([\w.-]+\.j2)',\s*template_vars=")
-    handed = {name for path in COLLECTION.glob("roles/*/[tv]a*/*.yml") for name in call.findall(path.read_text(encoding="utf-8"))}
-    assert {"site.conf.j2", "spark.service.j2", "environment.j2"} <= handed
+    call = re.compile(
+        r"""lookup\('ansible\.builtin\.template', [^\n]*?([\w.-]+\.j2)',\s*template_vars=|template"?: "?([\w.-]+\.j2)"?,?\s+"?variables\b"""
+    )
+    texts = [path.read_text(encoding="utf-8") for files in ("roles/*/[tv]a*/*.yml", "plugins/filter/*.py") for path in COLLECTION.glob(files)]
+    handed = {name for text in texts for found in call.findall(text) for name in found}
+    assert {"mlflow-model.service.j2", "spark.service.j2", "environment.j2"} <= handed
     assert [path.name for path in COLLECTION.glob("roles/*/templates/*")
             if path.name in handed and "lookup('ansible.builtin.template'" in path.read_text(encoding="utf-8")] == []  # fmt: skip

@@ -31,8 +31,8 @@ def fixture_role(tmp_path):
     for name, text in {
         "templates/a.service.j2": "# {{ user }}\n{% if user %}\n[Unit]\n{% endif %}\n{{ model.name | default('-') }}\n",
         "templates/number.j2": "{{ 0x10 }}",
-        "templates/part.j2": "the part\n",
-        "templates/whole.j2": "{% include 'part.j2' %}, and what follows\n",
+        "templates/part.j2": "the part of {{ whose }} and {{ user }}\n",
+        "templates/whole.j2": "{% set whose = 'all' %}\n{% include 'part.j2' %}, and what follows\n",
         "templates/site.conf.j2": "server { listen {{ address }}:{{ port }}; # listen 1\n listen [::1]:8081 ssl; }\n",
         "files/program.py": "print('{{ no template }}')\n\n",
     }.items():
@@ -102,7 +102,7 @@ def test_templates_of_role_topology_are_for_all_roles(handed_over, role):
 
 
 def test_a_template_with_a_part(handed_over):
-    assert handed_over(files=[{"path": "/a", "template": "whole.j2"}])["files"][0]["content"] == "the part, and what follows\n"
+    assert handed_over(files=[{"path": "/a", "template": "whole.j2"}])["files"][0]["content"] == "the part of all and mlflow, and what follows\n"
 
 
 def test_a_file_of_a_vault_is_read_in_clear(handed_over, role):

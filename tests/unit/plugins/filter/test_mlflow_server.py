@@ -11,7 +11,8 @@ mlflow_server_problems = FilterModule().filters()["mlflow_server_problems"]
 SETTINGS = {
     "mlflow_server_artifact_roots": [], "mlflow_server_artifacts_destination": "/var/lib/mlflow/artifacts",
     "mlflow_server_backend_store_uri": "sqlite:////var/lib/mlflow/db/mlflow.db", "mlflow_server_environment": {},
-    "mlflow_server_minimum_free_mb": "100", "mlflow_server_request_timeout": 60, "mlflow_server_search_terms": 32, "mlflow_server_threads": "8", "mlflow_server_workers": 4,
+    "mlflow_server_minimum_free_mb": "100",
+    "mlflow_server_request_timeout": 60, "mlflow_server_search_terms": 32, "mlflow_server_threads": "8", "mlflow_server_workers": 4,
     "mlops_address": "192.0.2.11", "mlops_config_dir": "/etc/mlflow", "mlops_data_dir": "/var/lib/mlflow", "mlops_mlflow_address": "192.0.2.11",
     "mlops_mlflow_bind_address": "127.0.0.1", "mlops_mlflow_port": 5000, "mlops_mlflow_proxy": True, "mlops_mlflow_scheme": "https",
     "mlops_mlflow_url": "https://192.0.2.11:5000", "mlops_stack_dir": "/nowhere", "mlops_user": "mlflow",
