@@ -1,33 +1,82 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What AWX would refuse, or repeat. The documentation is beside this file, one YAML file a filter."""
+"""What is to be made of the descriptions in awx/, and what AWX would refuse. The documentation is beside this file, one YAML file a filter."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
+from typing import NamedTuple
 
-from ansible.errors import AnsibleFilterError
 from ansible.module_utils.compat.version import LooseVersion
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.private_keys import private_key_problem
 
-try:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
-except ImportError as exc:
-    MISSING = exc
-else:
-    MISSING = None
 
+class Kind(NamedTuple):
+    """A kind of objects: the module that makes one, and what may be said of it."""
+
+    module: str
+    fields: tuple
+    # AWX keeps such by organization, but finds them by name alone in some places: so their names must be nowhere else.
+    of_an_organization: bool = False
+    # What goes with its inventory or workflow, and what may be others' as well, is not removed.
+    removed: bool = True
+
+
+# In the order in which they need each other.
+KINDS = {
+    "organizations": Kind("organization", ("name", "description", "galaxy_credentials"), removed=False),
+    "credential_types": Kind("credential_type", ("name", "description", "kind", "inputs", "injectors"), removed=False),
+    "credentials": Kind("credential", ("key", "name", "description", "credential_type", "inputs", "optional"), of_an_organization=True),
+    "execution_environments": Kind(
+        "execution_environment", ("name", "description", "organization", "image", "pull", "credential"), of_an_organization=True),
+    "projects": Kind(
+        "project", ("name", "description", "organization", "scm_type", "scm_url", "scm_branch", "scm_clean", "scm_update_on_launch",
+                    "scm_update_cache_timeout", "credential", "default_environment"), of_an_organization=True),
+    "inventories": Kind("inventory", ("name", "description", "organization", "variables"), of_an_organization=True),
+    "inventory_sources": Kind(
+        "inventory_source", ("name", "description", "organization", "inventory", "source", "source_project", "source_path", "overwrite",
+                             "overwrite_vars", "update_on_launch", "update_cache_timeout", "execution_environment"), removed=False),
+    "job_templates": Kind(
+        "job_template", ("name", "description", "playbook", "credentials", "timeout", "forks", "extra_vars", "job_tags", "skip_tags",
+                         "allow_simultaneous", "survey"), of_an_organization=True),
+    "workflow_job_templates": Kind(
+        "workflow_job_template", ("name", "description", "organization", "inventory", "ask_limit_on_launch"), of_an_organization=True),
+    "workflow_job_template_nodes": Kind(
+        "workflow_job_template_node", ("identifier", "workflow_job_template", "unified_job_template", "approval_node", "job_type", "diff_mode",
+                                       "extra_data", "success_nodes", "failure_nodes", "always_nodes"), removed=False),
+}  # fmt: skip
+NEXT = ("success_nodes", "failure_nodes", "always_nodes")
+NUMBERS = {"awx_request_timeout": (1, 3600), "awx_project_timeout": (1, 7200)}
+NEEDED = ("awx_name", "awx_organization", "awx_scm_url", "awx_inventory_path", "awx_machine_username")
+
+FOREIGN = (
+    "AWX has the same names elsewhere: {}. It finds many things by name alone, so set awx_name to another name, or awx_organization to the "
+    "organization that has them."
+)
+OTHER_TYPES = (
+    "AWX has credential types of these names that are not what awx/20_credential_types.yml describes: {}. If they are somebody else's, set awx_name "
+    "to another name. If they are of an earlier version of that file: AWX changes no fields of a type in use, so the new version needs a new name, "
+    "in awx/20_credential_types.yml and awx/30_credentials.yml (docs/awx.md)."
+)
+OF_OTHER_TYPES = (
+    "AWX has these credentials with another credential type: {}. Name them in awx_rotate_credentials, and they are removed and made anew with the "
+    "type and the secrets that awx/30_credentials.yml says; what else uses them loses them. If they are somebody else's, set awx_name to another "
+    "name."
+)
+MISSING_SECRETS = "{}. Set the variables that awx/30_credentials.yml reads for it, in your vault, or leave its key out of {}."
+HIDDEN_PROJECT = (
+    "AWX does not show the project to the user of {}, so it cannot be seen whether it has its files. Let that user read the projects of the "
+    "organization {} (as its administrator or auditor, say), and run this again."
+)
+PROJECT_ADVICE = (
+    "AWX shows its output; after correcting awx_scm_url or awx_scm_branch run this again, after anything else press Sync at the project first."
+)
+# In which an update of a project has ended, or cannot be seen.
+PROJECT_ENDS = ("successful", "failed", "error", "canceled", "missing", "hidden")
 HIDDEN = "********"
 # Shorter pieces of a secret are in other words, too: of a host's name, say.
 PIECE = 12
-KEY = re.compile(r"-----BEGIN ((?:[A-Z]+ )?)PRIVATE KEY-----\n(.+?)\n-----END \1PRIVATE KEY-----", re.DOTALL)
-# How an OpenSSH key begins whose cipher is "none".
-OPEN = b"openssh-key-v1\x00\x00\x00\x00\x04none"
-# What ssh knows and the library does not: keys on hardware, and an old kind.
-OTHERS = re.compile(rb"sk-(ssh|ecdsa)-|ssh-dss")
 # The collections that have the modules: how one gets them, and since when these take another path than /api. "*" is a collection without a version.
 SOURCES = {
     "awx.awx": "ansible-galaxy collection install awx.awx, or with an AAP take ansible.controller from Automation Hub",
@@ -37,52 +86,219 @@ OTHER_PATHS = {"awx.awx": "24.5.0", "ansible.controller": "4.6.0"}
 UNKNOWN_VERSION = "*"
 
 
-def private_key_problem(key, passphrase=""):
-    """Nothing of the key is in the text: it is for a log."""
-    if MISSING:
-        raise AnsibleFilterError(f"private_key_problem needs the Python library cryptography on the controller (requirements.txt): {MISSING}")
-    text = key.strip()
-    if "PRIVATE KEY-----" not in text:
-        if text.startswith("PuTTY-User-Key-File"):
-            return "is in PuTTY's format: export it as an OpenSSH key (puttygen -O private-openssh)"
-        if re.match("(ssh|ecdsa|sk)-[a-z0-9@.-]+ ", text) or "PUBLIC KEY-----" in text or "CERTIFICATE-----" in text:
-            return "is no private key, but a public key or a certificate"
-        if re.fullmatch(r"[~./\w-]{1,200}", text) and ("/" in text or "." in text):
-            return "is a path: give the file's content, with lookup('ansible.builtin.file', ...) or as a block in the vault"
-        return "does not begin with -----BEGIN ... PRIVATE KEY-----"
-    if "\r" in text:
-        return "has the line ends of Windows, which ssh refuses: convert it with dos2unix"
-    if "\n" not in text:
-        return "is on one line: its line ends are lost. In YAML it is a block: a | after the name, and all lines below, indented"
-    if not text.startswith("-----BEGIN "):
-        return "does not begin with -----BEGIN ... PRIVATE KEY-----"
-    found = KEY.match(text)
-    if not found:
-        return "is cut off or its lines are broken: it must have all lines, to -----END ... PRIVATE KEY-----"
-    return problem_of_content(found[1].strip(), found[2], text, passphrase)
+def key_of(kind, item):
+    """What tells an object from all others of its kind."""
+    parent = {"inventory_sources": "inventory", "workflow_job_template_nodes": "workflow_job_template"}.get(kind)
+    if not parent:
+        return item["name"]
+    # AWX hands over the parent as a summary of it.
+    above = item["summary_fields"][parent]["name"] if "summary_fields" in item else item[parent]
+    return f"{above}/{item['identifier' if 'identifier' in item else 'name']}"
 
 
-def problem_of_content(kind, body, text, passphrase):
-    encrypted, content = kind == "ENCRYPTED" or "ENCRYPTED" in body, b""
-    if kind == "OPENSSH":
-        try:
-            content = base64.b64decode("".join(body.split()), validate=True)
-            encrypted = not content.startswith(OPEN)
-        except binascii.Error:
-            return "is damaged: what stands between its first and its last line is no base64"
-    if encrypted and not passphrase:
-        return "has a passphrase, which is not given"
-    if passphrase and not encrypted:
-        return "has no passphrase, but one is given"
-    load = load_ssh_private_key if kind == "OPENSSH" else load_pem_private_key
-    try:
-        load(text.encode() + b"\n", passphrase.encode() if encrypted else None)
-    except UnsupportedAlgorithm:
-        # Without bcrypt it opens no encrypted OpenSSH key.
-        return "" if encrypted or OTHERS.search(content) else "is damaged, or of a kind that ssh does not know"
-    except (ValueError, TypeError):
-        return "is damaged, or the passphrase is a wrong one" if encrypted else "is damaged: it cannot be read"
-    return ""
+def setting_problems(settings):
+    if not settings["awx_host"]:
+        yield "awx_host is empty: set it, or the environment variable CONTROLLER_HOST, to the URL of your AWX."
+    if not re.match("(/[A-Za-z0-9._-]+)+$", settings["awx_api_path"]):
+        yield f"awx_api_path is {settings['awx_api_path']}: set it to /api, or behind the gateway of AAP to /api/controller."
+    if not settings["awx_token"] and not (settings["awx_username"] and settings["awx_password"]):
+        yield "There is no login for AWX: set awx_token, or awx_username and awx_password."
+    for name in NEEDED + (("awx_execution_environment_image",) if settings["awx_state"] == "present" else ()):
+        if not str(settings[name]).strip():
+            yield f"{name} is empty: set it, see ansible-doc --type role sparkflows.mlops.awx."
+    if settings["awx_state"] not in ("present", "absent"):
+        yield f"awx_state is {settings['awx_state']}: set it to present or absent."
+    for name, (least, most) in NUMBERS.items():
+        if not least <= int(settings[name]) <= most:
+            yield f"{name} is {settings[name]}: set it to a number from {least} to {most}."
+
+
+def key_problems(settings, keys):
+    for name in ("awx_credentials_in_use", "awx_rotate_credentials"):
+        if isinstance(settings[name], str):
+            yield f'{name} is a text: set it to a list, for example ["sparkflows"].'
+        elif set(settings[name]) - set(keys):
+            unknown = [key for key in settings[name] if key not in keys]
+            yield f"{name} names {', '.join(unknown)}: there are {', '.join(keys)}."
+
+
+def description_problems(described):
+    for kind, items in described.items():
+        fields = (*KINDS[kind].fields, "state")
+        for item in items:
+            unknown = [field for field in item if field not in fields]
+            if unknown:
+                there = f"{', '.join(KINDS[kind].fields)} and state"
+                yield f"awx_{kind}: {key_of(kind, item)} has {', '.join(unknown)}: there are {there}."
+        keys = [key_of(kind, item) for item in items]
+        if len(set(keys)) < len(keys):
+            yield f"awx_{kind} has a name twice: {', '.join(keys)}."
+
+
+def awx_problems(settings, described, versions):
+    return [
+        *awx_collection_problems(settings["awx_collection"], versions, settings["awx_api_path"]),
+        *setting_problems(settings),
+        *key_problems(settings, settings["awx_credential_keys"]),
+        *private_key_problems(described["credentials"]),
+        *description_problems(described),
+    ]
+
+
+def given(item, *fields):
+    return {field: item[field] for field in fields if field in item}
+
+
+def filled(item, *fields):
+    return {field: item[field] for field in fields if item.get(field)}
+
+
+def options_of(kind, item, site):
+    """What the module is given, but for name, organization and description. What is not described is left out, and AWX keeps what it has."""
+    if kind == "organizations":
+        return filled(item, "galaxy_credentials")
+    if kind == "credential_types":
+        return {"kind": item.get("kind", "cloud"), **given(item, "inputs", "injectors")}
+    if kind == "credentials":
+        # All inputs or none: AWX writes all of them if one that is no secret differs. They are handed over by key, and not in here.
+        return {"credential_type": item["credential_type"], "update_secrets": item["key"] in site["awx_rotate_credentials"]}
+    if kind == "execution_environments":
+        return {"image": item["image"], "pull": item.get("pull", "missing"), **filled(item, "credential")}
+    if kind == "projects":
+        # The module would wait for the project's update without a limit.
+        return {"scm_type": item.get("scm_type", "git"), "scm_url": item["scm_url"], "wait": False, **filled(item, "credential"),
+                **given(item, "scm_branch", "scm_clean", "scm_update_on_launch", "scm_update_cache_timeout", "default_environment")}  # fmt: skip
+    if kind == "inventories":
+        # With no kind the module would write the inventory anew in each run.
+        return {"kind": "", **given(item, "variables")}
+    if kind == "inventory_sources":
+        return {"source": item.get("source", "scm"), **given(item, "inventory", "source_project", "source_path", "overwrite", "overwrite_vars",
+                                                             "update_on_launch", "update_cache_timeout", "execution_environment")}  # fmt: skip
+    if kind == "job_templates":
+        return job_template(item, site)
+    if kind == "workflow_job_templates":
+        return {"ask_limit_on_launch": item.get("ask_limit_on_launch", False), **given(item, "inventory")}
+    # Given as workflow_nodes of the workflow, an approval would be written anew, and count as a change, in each run.
+    return {"workflow_job_template": item["workflow_job_template"], "lookup_organization": site["awx_organization"],
+            **given(item, "unified_job_template", "approval_node", "job_type", "diff_mode", "extra_data")}  # fmt: skip
+
+
+def job_template(item, site):
+    survey = item.get("survey") or []
+    return {
+        "project": site["awx_name"],
+        "inventory": site["awx_name"],
+        "execution_environment": site["awx_name"],
+        "playbook": item["playbook"],
+        "credentials": [site["credential_names"][key] for key in item.get("credentials", []) if key in site["credential_names"]],
+        "job_type": "run",
+        "timeout": item.get("timeout", 0),
+        "forks": item.get("forks", 0),
+        "extra_vars": item.get("extra_vars", {}),
+        "job_tags": item.get("job_tags", ""),
+        "skip_tags": item.get("skip_tags", ""),
+        "allow_simultaneous": item.get("allow_simultaneous", False),
+        "ask_job_type_on_launch": True,
+        "ask_limit_on_launch": True,
+        "ask_verbosity_on_launch": True,
+        "ask_diff_mode_on_launch": True,
+        "survey_enabled": bool(survey),
+        "survey_spec": {"name": "", "description": "", "spec": survey} if survey else {},
+    }
+
+
+def object_of(kind, item, site, known):
+    """One call of a module."""
+    name = "identifier" if "identifier" in item else "name"
+    options = {name: item[name], "state": state_of(item, site), **options_of(kind, item, site)}
+    # Of an organization that is there already, others have said what it is.
+    if not (kind == "organizations" and known):
+        options.update(given(item, "description"))
+    if kind not in ("organizations", "credential_types"):
+        options["organization"] = item.get("organization", site["awx_organization"])
+    return {"label": key_of(kind, item), "module": KINDS[kind].module, "options": options}
+
+
+def ties_of(item, site):
+    """Which step follows: a step can only be tied to one that is there, and the module cannot make an approval and tie it at once."""
+    options = {**given(item, "identifier", "workflow_job_template"), "organization": site["awx_organization"]}
+    options.update({name: item.get(name, []) for name in NEXT})
+    return {"label": key_of("workflow_job_template_nodes", item), "module": "workflow_job_template_node", "options": options}
+
+
+def state_of(item, site):
+    return "absent" if site["awx_state"] == "absent" else item.get("state", "present")
+
+
+def empty_inputs(credentials):
+    """Credential's key -> the inputs for which there is nothing."""
+    return {key: [name for name, value in inputs.items() if value == ""] for key, inputs in credential_inputs(credentials).items()}
+
+
+def what_awx_has(answers, others, organization):
+    """Kind -> keys of what is ours; and what has one of our names in another organization."""
+    found, foreign = {}, []
+    for kind, objects in answers.items():
+        found[kind] = []
+        for one in objects:
+            owner = one["summary_fields"].get("organization", {}).get("name", "")
+            if KINDS[kind].of_an_organization and owner != organization:
+                foreign.append(f"{kind} {one['name']} ({owner or 'no organization'})")
+            elif not (kind == "credentials" and one["id"] in others):
+                found[kind].append(key_of(kind, one))
+    return found, foreign
+
+
+def conflicts(described, answers, settings, foreign, others, found):
+    """What stands in the way of the descriptions, in sentences."""
+    rotated, present = settings["awx_rotate_credentials"], settings["awx_state"] == "present"
+    if foreign:
+        yield FOREIGN.format(", ".join(foreign))
+    types = credential_type_problems(described["credential_types"], answers["credential_types"])
+    if types and present:
+        yield OTHER_TYPES.format("; ".join(types))
+    told = [one["told"] for one in others if one["key"] not in rotated]
+    if told:
+        yield OF_OTHER_TYPES.format("; ".join(told))
+    empty = empty_inputs(described["credentials"])
+    missing = [f"{one['name']} ({one['key']}) needs {', '.join(empty[one['key']])}" for one in described["credentials"]
+               if empty[one["key"]] and (one["key"] in rotated or one["name"] not in found["credentials"])]  # fmt: skip
+    if missing and present:
+        yield MISSING_SECRETS.format("; ".join(missing), "awx_credentials_in_use" + (" and awx_rotate_credentials" if rotated else ""))
+
+
+def awx_plan(described, answers, settings, check_mode=False):
+    site = {**settings, "credential_names": {one["key"]: one["name"] for one in described["credentials"]}}
+    others = credentials_of_other_types(described["credentials"], answers["credentials"], settings["awx_organization"])
+    found, foreign = what_awx_has(answers, {one["id"] for one in others}, settings["awx_organization"])
+    empty = empty_inputs(described["credentials"])
+    objects, new = {}, []
+    for kind, items in described.items():
+        objects[kind], ties = [], []
+        for item in items:
+            known, state = key_of(kind, item) in found.get(kind, []), state_of(item, site)
+            if not known and item.get("state", "present") == "present":
+                new.append(f"{kind}: {key_of(kind, item)}")
+            # What is to be removed may be gone. In check mode, what refers to things that are not there yet cannot be compared.
+            if not known and (state == "absent" or check_mode):
+                continue
+            one = object_of(kind, item, site, known)
+            if kind == "credentials":
+                one["inputs"] = "" if empty[item["key"]] else item["key"]
+            objects[kind].append(one)
+            if kind == "workflow_job_template_nodes" and state == "present":
+                ties.append(ties_of(item, site))
+        objects[kind] += ties
+    return {
+        "problems": list(conflicts(described, answers, settings, foreign, others, found)),
+        "objects": objects,
+        "new": new,
+        "replaced": [one for one in others if one["key"] in settings["awx_rotate_credentials"]],
+    }
+
+
+def awx_kinds(state="present"):
+    return list(KINDS) if state == "present" else [kind for kind in reversed(KINDS) if KINDS[kind].removed]
 
 
 def censored(text, secrets):
@@ -160,8 +376,26 @@ def credential_results(results, inputs):
         answer = (result.get("response") or {}).get("json")
         if answer:
             refusal += f": {answer}"
-        told.append({"name": result["item"]["name"], "changed": result.get("changed", False), "refusal": censored(refusal, secrets)})
+        told.append({"name": result["item"]["label"], "changed": result.get("changed", False), "refusal": censored(refusal, secrets)})
     return told
+
+
+def project_problems(answers, settings):
+    """Of projects that have no files yet."""
+    problems = []
+    for answer in (answer for answer in answers if not answer.get("skipped")):
+        state, name = project_state(answer), answer["item"]["name"]
+        if state == "hidden":
+            problems.append(HIDDEN_PROJECT.format("awx_token" if settings["awx_token"] else "awx_username", settings["awx_organization"]))
+        elif state != "successful":
+            ended = state in PROJECT_ENDS
+            said = f"ended as {state}" if ended else f"is {state} after {settings['awx_project_timeout']} seconds (awx_project_timeout)"
+            problems.append(f"The update of the project {name} {said}. {PROJECT_ADVICE}")
+    return problems
+
+
+def project_has_ended(answer):
+    return project_state(answer) in PROJECT_ENDS
 
 
 def project_state(answer):
@@ -188,13 +422,11 @@ class FilterModule:
 
     def filters(self):
         return {
-            "awx_collection_problems": awx_collection_problems,
-            "censored": censored,
+            "awx_kinds": awx_kinds,
+            "awx_plan": awx_plan,
+            "awx_problems": awx_problems,
             "credential_inputs": credential_inputs,
             "credential_results": credential_results,
-            "credentials_of_other_types": credentials_of_other_types,
-            "credential_type_problems": credential_type_problems,
-            "private_key_problem": private_key_problem,
-            "private_key_problems": private_key_problems,
-            "project_state": project_state,
+            "project_has_ended": project_has_ended,
+            "project_problems": project_problems,
         }

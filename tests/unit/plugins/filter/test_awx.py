@@ -8,13 +8,20 @@ import subprocess
 import textwrap
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.awx import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.awx import (
+    KINDS,
+    NEXT,
+    FilterModule,
+    awx_collection_problems,
+    censored,
+    credential_type_problems,
+    options_of,
+)
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.private_keys import private_key_problem
 from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 FILTERS = FilterModule().filters()
-private_key_problem, censored, credential_type_problems = (
-    FILTERS[name] for name in ("private_key_problem", "censored", "credential_type_problems"))  # fmt: skip
 
 
 def text_of(key, form, cipher=None):
@@ -139,6 +146,149 @@ AWX, CERTIFIED = "awx.awx", "ansible.controller"
     (CERTIFIED, {AWX: None, CERTIFIED: "4.5.5"}, "/api/controller", ("ansible.controller 4.5.5", "needs 4.6.0 or newer")),
 ])  # fmt: skip
 def test_the_collection_is_there_and_can(collection, versions, path, words):
-    problems = FILTERS["awx_collection_problems"](collection, versions, path)
+    problems = awx_collection_problems(collection, versions, path)
     assert len(problems) == bool(words)
     assert all(word in problems[0] for word in words), problems
+
+
+# ---- the plan
+NAME = "Sparkflows MLOps"
+SETTINGS = {
+    "awx_api_path": "/api", "awx_collection": AWX, "awx_credential_keys": ["machine", "mlflow"], "awx_credentials_in_use": ["machine", "mlflow"],
+    "awx_execution_environment_image": "ee:1", "awx_host": "https://awx", "awx_inventory_path": "hosts.yml", "awx_machine_username": "ansible",
+    "awx_name": NAME, "awx_organization": NAME, "awx_password": "", "awx_project_timeout": 600, "awx_request_timeout": "30",
+    "awx_rotate_credentials": [], "awx_scm_url": "https://git", "awx_state": "present", "awx_token": "t", "awx_username": "",
+}  # fmt: skip
+DESCRIBED = {
+    "organizations": [{"name": NAME, "description": "d", "galaxy_credentials": []}],
+    "credential_types": [KIND],
+    "credentials": [
+        {"key": "machine", "name": "machine", "credential_type": "Machine", "inputs": {"username": "a", "vault_id": ""}, "optional": ["vault_id"]},
+        {"key": "mlflow", "name": "login", "credential_type": "MLflow", "inputs": {"username": "a", "password": "b"}},
+    ],
+    "execution_environments": [{"name": NAME, "image": "ee:1"}],
+    "projects": [{"name": NAME, "scm_url": "https://git"}],
+    "inventories": [{"name": NAME}],
+    "inventory_sources": [{"name": "hosts", "inventory": NAME, "source_project": NAME, "source_path": "hosts.yml"}],
+    "job_templates": [{"name": "site", "playbook": "site.yml", "credentials": ["machine", "s3"], "survey": [{"variable": "x"}]}],
+    "workflow_job_templates": [{"name": "roll out"}],
+    "workflow_job_template_nodes": [
+        {"identifier": "site", "workflow_job_template": "roll out", "unified_job_template": "site"},
+        {"identifier": "approve", "workflow_job_template": "roll out", "approval_node": {"name": "go on?"}, "success_nodes": ["site"]},
+    ],
+}  # fmt: skip
+NOTHING = dict.fromkeys(KINDS, ())
+
+
+def planned(answers=(), check_mode=False, described=(), **settings):
+    return FILTERS["awx_plan"]({**DESCRIBED, **dict(described)}, {**NOTHING, **dict(answers)}, {**SETTINGS, **settings}, check_mode)
+
+
+def problems(described=(), **settings):
+    return FILTERS["awx_problems"]({**SETTINGS, **settings}, {**DESCRIBED, **dict(described)}, {AWX: "24.6.1", CERTIFIED: None})
+
+
+def there(name, organization=NAME, **more):
+    return {"id": 7, "name": name, "summary_fields": {"organization": {"name": organization}, **more}}
+
+
+def test_an_empty_awx_gets_everything_in_order():
+    plan = planned()
+    assert plan["problems"] == [] and plan["replaced"] == []
+    assert plan["new"][0] == f"organizations: {NAME}" and "workflow_job_template_nodes: roll out/approve" in plan["new"] and len(plan["new"]) == 12
+    assert list(plan["objects"]) == FILTERS["awx_kinds"]("present") == list(KINDS)
+    steps = plan["objects"]["workflow_job_template_nodes"]
+    # All steps, then what follows each.
+    assert [("success_nodes" in step["options"], step["label"]) for step in steps] == [
+        (False, "roll out/site"), (False, "roll out/approve"), (True, "roll out/site"), (True, "roll out/approve")]  # fmt: skip
+    template = plan["objects"]["job_templates"][0]["options"]
+    # Of its credentials those that are in use, by their names.
+    assert template["credentials"] == ["machine"] and template["survey_enabled"] and template["survey_spec"]["spec"] == [{"variable": "x"}]
+    assert template["organization"] == template["project"] == NAME
+    assert all(one["options"]["state"] == "present" for kind in plan["objects"].values() for one in kind if "success_nodes" not in one["options"])
+
+
+def test_no_secret_is_in_a_plan():
+    plan = planned(described={"credentials": [dict(DESCRIBED["credentials"][1], inputs={"username": "a", "password": "canary-11"})]})
+    assert plan["objects"]["credentials"][0]["inputs"] == "mlflow" and "canary-11" not in repr(plan)
+
+
+def test_in_check_mode_only_what_is_there_is_compared():
+    plan = planned({"organizations": [there(NAME)]}, check_mode=True)
+    assert [kind for kind, calls in plan["objects"].items() if calls] == ["organizations"]
+    # What it is, others have said.
+    assert "description" not in plan["objects"]["organizations"][0]["options"] and len(plan["new"]) == 11
+
+
+def test_what_is_removed_may_be_gone():
+    source = there("hosts", inventory={"name": NAME})
+    plan = planned({"job_templates": [there("site")], "inventory_sources": [source]}, awx_state="absent")
+    assert {kind: [(one["label"], one["options"]["state"]) for one in calls] for kind, calls in plan["objects"].items() if calls} == {
+        "job_templates": [("site", "absent")], "inventory_sources": [(f"{NAME}/hosts", "absent")]}  # fmt: skip
+    assert FILTERS["awx_kinds"]("absent") == [
+        "workflow_job_templates", "job_templates", "inventories", "projects", "execution_environments", "credentials"]  # fmt: skip
+    one = planned({"projects": [there(NAME)]}, described={"projects": [dict(DESCRIBED["projects"][0], state="absent")]})
+    assert one["objects"]["projects"][0]["options"]["state"] == "absent" and f"projects: {NAME}" not in one["new"]
+
+
+def test_names_of_another_organization_stand_in_the_way():
+    plan = planned({"projects": [there(NAME, "other")], "inventories": [{"name": NAME, "id": 1, "summary_fields": {}}]})
+    assert len(plan["problems"]) == 1
+    assert f"projects {NAME} (other), inventories {NAME} (no organization). It finds many things by name alone" in plan["problems"][0]
+
+
+def test_credentials_of_another_type_are_replaced_on_request():
+    found = {"credentials": [there("login", credential_type={"name": "Old"})]}
+    assert "login (mlflow) is of the type Old, not MLflow" in planned(found)["problems"][0]
+    plan = planned(found, awx_rotate_credentials=["mlflow"])
+    assert plan["problems"] == [] and [(one["name"], one["type"]) for one in plan["replaced"]] == [("login", "Old")]
+    assert "credentials: login" in plan["new"] and plan["objects"]["credentials"][1]["options"]["update_secrets"]
+
+
+def test_a_new_credential_needs_its_secrets():
+    empty = {"credentials": [dict(DESCRIBED["credentials"][1], inputs={"username": "a", "password": ""})]}
+    (problem,) = planned(described=empty)["problems"]
+    assert problem.startswith("login (mlflow) needs password. Set the variables") and problem.endswith("leave its key out of awx_credentials_in_use.")
+    kept = planned({"credentials": [there("login", credential_type={"name": "MLflow"})]}, described=empty)
+    assert kept["problems"] == [] and kept["objects"]["credentials"][0]["inputs"] == ""
+    assert planned(described=empty, awx_state="absent")["problems"] == []
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({}, None), ({"awx_host": ""}, "awx_host is empty"), ({"awx_api_path": "/api/"}, "awx_api_path is /api/: set it to /api"),
+    ({"awx_token": ""}, "There is no login for AWX"), ({"awx_token": "", "awx_username": "a", "awx_password": "b"}, None),
+    ({"awx_name": " "}, "awx_name is empty"), ({"awx_execution_environment_image": ""}, "awx_execution_environment_image is empty"),
+    ({"awx_execution_environment_image": "", "awx_state": "absent"}, None), ({"awx_state": "gone"}, "awx_state is gone"),
+    ({"awx_request_timeout": 0}, "awx_request_timeout is 0: set it to a number from 1 to 3600."),
+    ({"awx_project_timeout": "7201"}, "awx_project_timeout is 7201: set it to a number from 1 to 7200."),
+    ({"awx_credentials_in_use": "machine"}, "awx_credentials_in_use is a text"),
+    ({"awx_rotate_credentials": ["s4"]}, "awx_rotate_credentials names s4: there are machine, mlflow."),
+])  # fmt: skip
+def test_settings(settings, words):
+    found = problems(**settings)
+    assert [words in problem for problem in found] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(("described", "words"), [
+    ({"projects": [{"name": "a", "scm_url": "u", "pull": 1}]}, "awx_projects: a has pull: there are name, description"),
+    ({"inventories": [{"name": "a"}, {"name": "a"}]}, "awx_inventories has a name twice: a, a."),
+    ({"inventory_sources": [dict(DESCRIBED["inventory_sources"][0], inventory=name) for name in ("a", "b")]}, None),
+    ({"credentials": [dict(DESCRIBED["credentials"][0], inputs={"ssh_key_data": "ssh-ed25519 AAAA"})]}, "is no private key, but a public key"),
+])  # fmt: skip
+def test_descriptions(described, words):
+    found = problems(described)
+    assert [words in problem for problem in found] == ([True] if words else [])
+
+
+# Every object has these; which credential it is, and its secrets, are no options; what follows a step is said in a call of its own.
+OTHERWISE = {"name", "identifier", "description", "organization", "key", "optional", *NEXT}
+
+
+@pytest.mark.parametrize(("kind", "field"), [
+    (kind, field) for kind, (_module, fields, *_more) in KINDS.items() for field in fields
+    if field not in OTHERWISE and (kind, field) != ("credentials", "inputs")])  # fmt: skip
+def test_whatever_may_be_said_is_handed_over(kind, field):
+    (item, *_others) = DESCRIBED[kind]
+    value = ["mlflow"] if field == "credentials" else f"canary-{field}"
+    site = {**SETTINGS, "credential_names": {"mlflow": "canary-credentials"}}
+    assert f"canary-{field}" in repr(options_of(kind, {**item, field: value}, site))
