@@ -95,7 +95,10 @@ def test_every_filter_has_a_page():
     filters = {name for plugin in plugins for name in importlib.import_module(plugin).FilterModule().filters()}
     pages = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in COLLECTION.glob("plugins/filter/*.yml")}
     assert filters == set(pages)
+    # Without a description ansible-doc shows no page.
+    needed = ("description", "short_description", "author", "options")
     assert all(page["DOCUMENTATION"]["name"] == name and page["EXAMPLES"] and page["RETURN"] for name, page in pages.items())
+    assert [name for name, page in pages.items() if not all(page["DOCUMENTATION"].get(part) for part in needed)] == []
 
 
 def test_numbers_in_documents_are_the_defaults():
