@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from ansible.module_utils.compat.version import LooseVersion
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.numbers import number
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.private_keys import private_key_problem
 
 
@@ -21,30 +22,36 @@ class Kind(NamedTuple):
     of_an_organization: bool = False
     # What goes with its inventory or workflow, and what may be others' as well, is not removed.
     removed: bool = True
+    # What has to be said of each.
+    needed: tuple = ("name",)
 
 
 # In the order in which they need each other.
 KINDS = {
     "organizations": Kind("organization", ("name", "description", "galaxy_credentials"), removed=False),
     "credential_types": Kind("credential_type", ("name", "description", "kind", "inputs", "injectors"), removed=False),
-    "credentials": Kind("credential", ("key", "name", "description", "credential_type", "inputs", "optional"), of_an_organization=True),
+    "credentials": Kind("credential", ("key", "name", "description", "credential_type", "inputs", "optional"), of_an_organization=True,
+                        needed=("key", "name", "credential_type", "inputs")),
     "execution_environments": Kind(
-        "execution_environment", ("name", "description", "organization", "image", "pull", "credential"), of_an_organization=True),
+        "execution_environment", ("name", "description", "organization", "image", "pull", "credential"), of_an_organization=True,
+        needed=("name", "image")),
     "projects": Kind(
         "project", ("name", "description", "organization", "scm_type", "scm_url", "scm_branch", "scm_clean", "scm_update_on_launch",
-                    "scm_update_cache_timeout", "credential", "default_environment"), of_an_organization=True),
+                    "scm_update_cache_timeout", "credential", "default_environment"), of_an_organization=True, needed=("name", "scm_url")),
     "inventories": Kind("inventory", ("name", "description", "organization", "variables"), of_an_organization=True),
     "inventory_sources": Kind(
         "inventory_source", ("name", "description", "organization", "inventory", "source", "source_project", "source_path", "overwrite",
-                             "overwrite_vars", "update_on_launch", "update_cache_timeout", "execution_environment"), removed=False),
+                             "overwrite_vars", "update_on_launch", "update_cache_timeout", "execution_environment"), removed=False,
+        needed=("name", "inventory", "source_project", "source_path")),
     "job_templates": Kind(
         "job_template", ("name", "description", "playbook", "credentials", "timeout", "forks", "extra_vars", "job_tags", "skip_tags",
-                         "allow_simultaneous", "survey"), of_an_organization=True),
+                         "allow_simultaneous", "survey"), of_an_organization=True, needed=("name", "playbook")),
     "workflow_job_templates": Kind(
         "workflow_job_template", ("name", "description", "organization", "inventory", "ask_limit_on_launch"), of_an_organization=True),
     "workflow_job_template_nodes": Kind(
         "workflow_job_template_node", ("identifier", "workflow_job_template", "unified_job_template", "approval_node", "job_type", "diff_mode",
-                                       "extra_data", "success_nodes", "failure_nodes", "always_nodes"), removed=False),
+                                       "extra_data", "success_nodes", "failure_nodes", "always_nodes"), removed=False,
+                                       needed=("identifier", "workflow_job_template")),
 }  # fmt: skip
 NEXT = ("success_nodes", "failure_nodes", "always_nodes")
 NUMBERS = {"awx_request_timeout": (1, 3600), "awx_project_timeout": (1, 7200)}
@@ -96,10 +103,14 @@ def key_of(kind, item):
     return f"{above}/{item['identifier' if 'identifier' in item else 'name']}"
 
 
+def listed(items):
+    return ", ".join(str(item) for item in items)
+
+
 def setting_problems(settings):
     if not settings["awx_host"]:
         yield "awx_host is empty: set it, or the environment variable CONTROLLER_HOST, to the URL of your AWX."
-    if not re.match("(/[A-Za-z0-9._-]+)+$", settings["awx_api_path"]):
+    if not re.match("(/[A-Za-z0-9._-]+)+$", str(settings["awx_api_path"])):
         yield f"awx_api_path is {settings['awx_api_path']}: set it to /api, or behind the gateway of AAP to /api/controller."
     if not settings["awx_token"] and not (settings["awx_username"] and settings["awx_password"]):
         yield "There is no login for AWX: set awx_token, or awx_username and awx_password."
@@ -109,7 +120,7 @@ def setting_problems(settings):
     if settings["awx_state"] not in ("present", "absent"):
         yield f"awx_state is {settings['awx_state']}: set it to present or absent."
     for name, (least, most) in NUMBERS.items():
-        if not least <= int(settings[name]) <= most:
+        if not least <= number(settings[name]) <= most:
             yield f"{name} is {settings[name]}: set it to a number from {least} to {most}."
 
 
@@ -117,22 +128,23 @@ def key_problems(settings, keys):
     for name in ("awx_credentials_in_use", "awx_rotate_credentials"):
         if isinstance(settings[name], str):
             yield f'{name} is a text: set it to a list, for example ["sparkflows"].'
-        elif set(settings[name]) - set(keys):
-            unknown = [key for key in settings[name] if key not in keys]
-            yield f"{name} names {', '.join(unknown)}: there are {', '.join(keys)}."
+        elif any(key not in keys for key in settings[name]):
+            yield f"{name} names {listed(key for key in settings[name] if key not in keys)}: there are {listed(keys)}."
 
 
 def description_problems(described):
     for kind, items in described.items():
-        fields = (*KINDS[kind].fields, "state")
+        fields, keys = KINDS[kind].fields, []
         for item in items:
-            unknown = [field for field in item if field not in fields]
+            missing = [field for field in KINDS[kind].needed if field not in item]
+            keys.append(item.get("name", "an entry") if missing else key_of(kind, item))
+            unknown = [field for field in item if field not in (*fields, "state")]
             if unknown:
-                there = f"{', '.join(KINDS[kind].fields)} and state"
-                yield f"awx_{kind}: {key_of(kind, item)} has {', '.join(unknown)}: there are {there}."
-        keys = [key_of(kind, item) for item in items]
+                yield f"awx_{kind}: {keys[-1]} has {listed(unknown)}: there are {listed(fields)} and state."
+            if missing:
+                yield f"awx_{kind}: {keys[-1]} has no {listed(missing)}."
         if len(set(keys)) < len(keys):
-            yield f"awx_{kind} has a name twice: {', '.join(keys)}."
+            yield f"awx_{kind} has a name twice: {listed(keys)}."
 
 
 def awx_problems(settings, described, versions):
@@ -241,7 +253,8 @@ def what_awx_has(answers, others, organization):
     for kind, objects in answers.items():
         found[kind] = []
         for one in objects:
-            owner = one["summary_fields"].get("organization", {}).get("name", "")
+            # AWX leaves out what there is none of.
+            owner = one.get("summary_fields", {}).get("organization", {}).get("name", "")
             if KINDS[kind].of_an_organization and owner != organization:
                 foreign.append(f"{kind} {one['name']} ({owner or 'no organization'})")
             elif not (kind == "credentials" and one["id"] in others):
@@ -298,7 +311,7 @@ def awx_plan(described, answers, settings, check_mode=False):
 
 
 def awx_kinds(state="present"):
-    return list(KINDS) if state == "present" else [kind for kind in reversed(KINDS) if KINDS[kind].removed]
+    return [kind for kind in reversed(KINDS) if KINDS[kind].removed] if state == "absent" else list(KINDS)
 
 
 def censored(text, secrets):
@@ -345,11 +358,12 @@ def credential_inputs(credentials):
 def private_key_problems(credentials):
     problems = []
     for one in credentials:
-        key = str(one["inputs"].get("ssh_key_data") or "")
-        problem = private_key_problem(key, str(one["inputs"].get("ssh_key_unlock") or "")) if key else ""
+        inputs = one.get("inputs", {})
+        key = str(inputs.get("ssh_key_data") or "")
+        problem = private_key_problem(key, str(inputs.get("ssh_key_unlock") or "")) if key else ""
         if problem:
             variables = " (awx_machine_key, awx_machine_key_passphrase)" if one["key"] == "machine" else ""
-            problems.append(f"The private key of {one['name']}{variables} {problem}.")
+            problems.append(f"The private key of {one.get('name', one['key'])}{variables} {problem}.")
     return problems
 
 

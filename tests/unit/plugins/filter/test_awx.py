@@ -15,11 +15,14 @@ from ansible_collections.sparkflows.mlops.plugins.filter.awx import (
     awx_collection_problems,
     censored,
     credential_type_problems,
+    key_of,
     options_of,
 )
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.private_keys import private_key_problem
 from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import given
+from hypothesis import strategies as st
 
 FILTERS = FilterModule().filters()
 
@@ -220,6 +223,28 @@ def test_in_check_mode_only_what_is_there_is_compared():
     assert "description" not in plan["objects"]["organizations"][0]["options"] and len(plan["new"]) == 11
 
 
+def shown(kind, item):
+    """As AWX shows it once it is made."""
+    above = {name: {"name": item[name]} for name in ("inventory", "workflow_job_template", "credential_type") if name in item}
+    return {**item, "id": 7, "summary_fields": {"organization": {"name": NAME}, **above}}
+
+
+EVERY = [(kind, item) for kind, items in DESCRIBED.items() for item in items]
+
+
+@given(st.sets(st.integers(0, len(EVERY) - 1)), st.booleans(), st.sampled_from(["present", "absent"]))
+def test_whatever_awx_has_a_plan_makes_the_rest(there_already, check_mode, state):
+    answers = {kind: [shown(kind, item) for number, (of, item) in enumerate(EVERY) if of == kind and number in there_already] for kind in KINDS}
+    plan = planned(answers, check_mode, awx_state=state)
+    calls = [(kind, call["label"]) for kind, kind_calls in plan["objects"].items() for call in kind_calls if "success_nodes" not in call["options"]]
+    known = [(kind, key_of(kind, item)) for number, (kind, item) in enumerate(EVERY) if number in there_already]
+    assert plan["problems"] == []
+    assert len(plan["new"]) + len(known) == len(EVERY) and not {f"{kind}: {key}" for kind, key in known} & set(plan["new"])
+    assert calls == (known if check_mode or state == "absent" else [(kind, key_of(kind, item)) for kind, item in EVERY])
+    ties = [call["label"] for call in plan["objects"]["workflow_job_template_nodes"] if "success_nodes" in call["options"]]
+    assert ties == ([key for kind, key in calls if kind == "workflow_job_template_nodes"] if state == "present" else [])
+
+
 def test_what_is_removed_may_be_gone():
     source = there("hosts", inventory={"name": NAME})
     plan = planned({"job_templates": [there("site")], "inventory_sources": [source]}, awx_state="absent")
@@ -262,7 +287,9 @@ def test_a_new_credential_needs_its_secrets():
     ({"awx_request_timeout": 0}, "awx_request_timeout is 0: set it to a number from 1 to 3600."),
     ({"awx_project_timeout": "7201"}, "awx_project_timeout is 7201: set it to a number from 1 to 7200."),
     ({"awx_credentials_in_use": "machine"}, "awx_credentials_in_use is a text"),
+    ({"awx_request_timeout": "soon"}, "awx_request_timeout is soon: set it to a number from 1 to 3600."),
     ({"awx_rotate_credentials": ["s4"]}, "awx_rotate_credentials names s4: there are machine, mlflow."),
+    ({"awx_credentials_in_use": ["machine", 5]}, "awx_credentials_in_use names 5: there are machine, mlflow."),
 ])  # fmt: skip
 def test_settings(settings, words):
     found = problems(**settings)
@@ -274,6 +301,10 @@ def test_settings(settings, words):
     ({"inventories": [{"name": "a"}, {"name": "a"}]}, "awx_inventories has a name twice: a, a."),
     ({"inventory_sources": [dict(DESCRIBED["inventory_sources"][0], inventory=name) for name in ("a", "b")]}, None),
     ({"credentials": [dict(DESCRIBED["credentials"][0], inputs={"ssh_key_data": "ssh-ed25519 AAAA"})]}, "is no private key, but a public key"),
+    ({"execution_environments": [{"name": "a"}]}, "awx_execution_environments: a has no image."),
+    ({"workflow_job_template_nodes": [{"identifier": "a"}]}, "awx_workflow_job_template_nodes: an entry has no workflow_job_template."),
+    ({"credentials": [{"key": "machine", "credential_type": "Machine"}]}, "awx_credentials: an entry has no name, inputs."),
+    ({"job_templates": [{"name": 5, "playbook": "p"}, {"name": 5, "playbook": "q"}]}, "awx_job_templates has a name twice: 5, 5."),
 ])  # fmt: skip
 def test_descriptions(described, words):
     found = problems(described)
