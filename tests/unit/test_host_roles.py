@@ -168,3 +168,58 @@ def test_what_a_distribution_has_is_known_before_anything_is_installed(tmp_path)
     for name, (_role, _found, _variables, words) in DISTRIBUTIONS.items():
         problem = problem_of(found[name], words)
         assert "suse" not in name or "_method" not in problem, name
+
+
+# ---- packages
+# What the distribution's own database says of nginx's package, and whether the package manager is asked for it.
+PACKAGES = {
+    "there": ("debian", 'test "$4" = nginx && printf installed', {}, False),
+    "missing": ("debian", "echo no packages found matching nginx >&2; exit 1", {}, True),
+    "removed": ("debian", "printf config-files", {}, True),
+    "cut-off": ("debian", "printf half-installed", {}, True),
+    "another": ("debian", 'test "$4" = nginx && printf installed', {"nginx_package": "nginx-extras"}, True),
+    "el-there": ("rocky", 'test "$4" = nginx && printf installed', {}, False),
+    "el-missing": ("rocky", "echo package nginx is not installed; exit 1", {}, True),
+    "no-database": ("rocky", "", {}, True),
+}
+# The rest of the installation has nothing to do here, and writes nothing.
+INSTALL = """
+- hosts: packages
+  gather_facts: false
+  environment: {PATH: "{{ playbook_dir }}/{{ inventory_hostname }}:/usr/bin:/bin"}
+  tasks:
+    - ansible.builtin.set_fact: {ansible_pkg_mgr: apt, cacheable: true}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: install}
+      vars: {_nginx_own_files: [], nginx_remove_default_site: false, mlops_selinux: never}
+    - ansible.builtin.copy:
+        content: "{{ dict(groups['packages'] | zip(groups['packages'] | map('extract', hostvars, '__nginx_package'))) | to_json }}"
+        dest: found.json
+        mode: "0600"
+      run_once: true
+"""
+# In place of the module: what it is given.
+APT = """
+import json
+import sys
+# WANT_JSON
+with open(sys.argv[1]) as file:
+    print(json.dumps({"changed": True, "given": json.load(file)}))
+"""
+
+
+def test_no_package_manager_is_asked_for_a_package_that_is_there(tmp_path):
+    """It would refresh its index first: in vain without a mirror in reach, and for seconds with one."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "apt.py").write_text("#!/usr/bin/python\n" + APT)
+    hosts = {}
+    for name, (distribution, says, variables, _asked) in PACKAGES.items():
+        (tmp_path / name).mkdir()
+        program = tmp_path / name / ("dpkg-query" if distribution == "debian" else "rpm")
+        program.write_text(f"#!{'/bin/sh' if says else '/nowhere'}\n{says}\n")
+        program.chmod(0o755)
+        hosts[name] = dict(variables, __mlops_host=host(distribution, "9", *([] if distribution == "debian" else ["rhel"])))
+    found = found_in(tmp_path, {"packages": {"hosts": hosts, "vars": {**LOCAL, "mlops_preflight_passed": True}}}, INSTALL)
+    assert {name: bool(found[name].get("given")) for name in PACKAGES} == {name: asked for name, (*_said, asked) in PACKAGES.items()}
+    given = found["another"]["given"]
+    assert given["name"] == "nginx-extras" and given["update_cache"] is True and given["policy_rc_d"] == 101
+    assert found["there"]["changed"] is False
