@@ -68,7 +68,7 @@ PLAYBOOK = """
         found:
           server: "{{ _mlflow_server_variables }}"
           fire: "{{ _fire_mlops_server_variables }}"
-          batch: "{{ _batch_scoring_variables }}"
+          batch: "{{ _batch_scoring_secrets.environment }}"
           serving: "{{ _model_serving_variables }}"
           secrets: "{{ _mlflow_server_secrets }}"
           fire_address: "{{ mlops_fire_mlops_address }}"
