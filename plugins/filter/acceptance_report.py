@@ -1,7 +1,7 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the hosts answered, as one report. Its documentation is beside this file."""
+"""What the hosts answered, as one report. The documentation is beside this file, one YAML file a filter."""
 
 from __future__ import annotations
 
@@ -202,8 +202,14 @@ def acceptance_report(names, hostvars, play_hosts):
     }
 
 
+def acceptance_failure(report, path):
+    summary = report["summary"]
+    failed = [f"{item['host']}: {item['name']}: {item['evidence']}" for item in report["checks"] if item["status"] == "failed"]
+    return "\n".join([f"{summary['failed']} of {summary['checks']} checks failed.", *failed, f"The whole report: {path}"])
+
+
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self):
-        return {"acceptance_report": acceptance_report}
+        return {"acceptance_failure": acceptance_failure, "acceptance_report": acceptance_report}

@@ -14,8 +14,9 @@ PLAYBOOK = """
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.acceptance, tasks_from: preflight, public: true}
     - ansible.builtin.set_fact:
-        found: {closed: "{{ dict(_acceptance_host_ports | map(attribute='host') | zip(_acceptance_host_ports | map(attribute='wanted'))) }}",
-                store_unit: "{{ _acceptance_mlflow_program.questions.store_unit }}"}
+        found: {closed: "{{ dict(closed | map(attribute='host') | zip(closed | map(attribute='wanted'))) }}",
+                store_unit: "{{ _acceptance_questions_mlflow.store_unit }}"}
+      vars: {closed: "{{ _acceptance_ports | rejectattr('wanted', 'eq', 'open') }}"}
     - ansible.builtin.copy:
         content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
         dest: found.json

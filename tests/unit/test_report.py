@@ -122,6 +122,16 @@ def test_all_is_well(hostvars):
     assert [(score["model"], score["host"]) for score in report["scores"]] == [("churn", "fire1")]
 
 
+def test_what_failed_as_a_text(hostvars):
+    failure = plugin.FilterModule().filters()["acceptance_failure"]
+    hostvars["fire1"]["__acceptance_answer"]["ports"]["result"] = states("open", "open", "open")
+    assert failure(report_of(hostvars), "/srv/acceptance.html").splitlines() == [
+        "1 of 13 checks failed.",
+        "fire1: port 5021 of mlflow1 is closed: 10.0.0.1:5021 is open, answered in 0.4 ms, wanted filtered",
+        "The whole report: /srv/acceptance.html",
+    ]
+
+
 def test_picture(hostvars):
     hostvars["fire1"]["__acceptance_answer"]["ports"]["result"] = states("open", "refused", "filtered")
     ports = report_of(hostvars)["servers"][0]["ports"]
