@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.sparkflows.mlops.plugins.filter.addresses import addresses
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_file_problems, controller_path
 from ansible_collections.sparkflows.mlops.plugins.filter.served_models import served_models
@@ -21,7 +22,12 @@ def present_models(models):
 
 
 def models_of(host, hostvars):
-    return present_models(hostvars[host].get("model_serving_models", []))
+    try:
+        declared = hostvars[host].get("model_serving_models", [])
+    except AnsibleUndefinedVariable:
+        # Made of a variable that other hosts cannot see.
+        declared = []
+    return present_models(declared)
 
 
 def first_models(settings, hostvars):

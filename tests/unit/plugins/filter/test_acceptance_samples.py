@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.sparkflows.mlops.plugins.filter.acceptance_samples import FilterModule
 
 FILTERS = FilterModule().filters()
@@ -92,3 +93,14 @@ def test_endpoints():
         {"model": "risk", "host": "m2", "url": "https://[2001:db8::2]:5002/invocations"},
     ]
     assert FILTERS["acceptance_endpoints"]({**SETTINGS, "groups": {}}, HOSTVARS) == []
+
+
+def test_models_that_other_hosts_cannot_see():
+    class Unseen(dict):
+        def get(self, name, default=None):
+            if name == "model_serving_models":
+                raise AnsibleUndefinedVariable("'models' is undefined")
+            return default
+
+    found = FILTERS["acceptance_endpoints"](SETTINGS, {"m1": Unseen(), "m2": HOSTVARS["m2"]})
+    assert [endpoint["host"] for endpoint in found] == ["m2"]
