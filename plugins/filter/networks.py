@@ -50,17 +50,8 @@ def networks(sources):
     return [str(item.network_address if item.num_addresses == 1 else item) for item in merged]
 
 
-def ufw_rules(openings):
-    """A rule of ufw has 15 ports at most, and a range is two."""
-    rules = []
-    for opening in openings:
-        ports = [port.replace("-", ":") for port in opening["ports"]]
-        rules += [[opening["source"], ",".join(ports[first : first + 7])] for first in range(0, len(ports), 7)]
-    return rules
-
-
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self):
-        return {"networks": networks, "network_problems": network_problems, "ufw_rules": ufw_rules}
+        return {"networks": networks, "network_problems": network_problems}

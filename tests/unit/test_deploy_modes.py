@@ -155,7 +155,7 @@ FIREWALL = """
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.serving_firewall, tasks_from: preflight, public: true}
-    - ansible.builtin.debug: {msg: "openings={{ _serving_firewall_openings | to_json }}="}
+    - ansible.builtin.debug: {msg: "openings={{ _serving_firewall_plan.openings | to_json }}="}
 """
 
 

@@ -82,7 +82,8 @@ COMMON = {
     "role": "serving_firewall",
     "surroundings": {"PATH": "{{ firewall }}:/usr/bin:/bin"},
     "told": {
-        "openings": "{{ _serving_firewall_openings }}", "rules": "{{ _serving_firewall_firewalld_rules }}", "left": "{{ _serving_firewall_left }}"},
+        "openings": "{{ _serving_firewall_plan.openings }}", "rules": "{{ _serving_firewall_plan.rules }}",
+        "left": "{{ _serving_firewall_plan.left }}"},
 }  # fmt: skip
 
 

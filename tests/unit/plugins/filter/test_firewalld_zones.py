@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.firewalld_zones import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.serving_firewall import firewalld_zone_problems
 
-firewalld_zone_problems = FilterModule().filters()["firewalld_zone_problems"]
 OURS = ["5000", "8086", "5001-5020"]
 ZONE = """{name}{state}
   target: {target}

@@ -8,7 +8,7 @@ import ipaddress
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.sparkflows.mlops.plugins.filter.networks import FilterModule, ufw_rules
+from ansible_collections.sparkflows.mlops.plugins.filter.networks import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,12 +57,3 @@ def test_same_addresses_before_and_after(sources):
     for source in members(sources):
         assert any(source.version == net.version and source.subnet_of(net) for net in members(found))
     assert sum(net.num_addresses for net in members(found)) == len({ipaddress.ip_address(source) for source in sources})
-
-
-@given(st.lists(st.fixed_dictionaries({"source": st.sampled_from(["10.0.0.2", "2001:db8::/64"]), "ports": st.lists(st.sampled_from(["1", "2-3"]))})))
-def test_rules_that_ufw_takes(openings):
-    """No more than 15 ports in a rule, a range counted twice; each source has what it had."""
-    rules = ufw_rules(openings)
-    assert all(1 <= ports.count(",") + ports.count(":") + 1 <= 15 for _source, ports in rules)
-    assert [(opening["source"], port) for opening in openings for port in opening["ports"]] == [
-        (source, port.replace(":", "-")) for source, ports in rules for port in ports.split(",")]
