@@ -1,0 +1,37 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables of roles say what things are called and how they hang together. What is decided, filters decide, in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+COLLECTION = Path(__file__).resolve().parents[2]
+VARIABLES = sorted(path for kind in ("vars", "defaults") for path in COLLECTION.glob(f"roles/*/{kind}/main.yml"))
+# What topology works out of the settings is read by all roles, and is to become one value.
+LONG = {"topology"}
+
+
+@pytest.mark.parametrize("path", VARIABLES, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_no_program_in_jinja(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "{%" in line] == []
+
+
+@pytest.mark.parametrize("path", [path for path in VARIABLES if path.parts[-2] == "vars"], ids=lambda path: path.parts[-3])
+def test_variables_fit_on_a_screen(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert (lines <= 60) != (path.parts[-3] in LONG), f"{lines} lines"
+
+
+def test_no_file_of_python_is_too_long():
+    folders = [COLLECTION / name for name in ("plugins", "roles", "tests/doubles")]
+    long = {str(path.relative_to(COLLECTION)): lines for folder in folders for path in folder.rglob("*.py")
+            if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500}  # fmt: skip
+    # To be made packages with names for their parts.
+    assert sorted(long) == [
+        "plugins/modules/model_endpoint_score.py", "plugins/modules/scored_files.py", "roles/batch_scoring/files/score_job.py",
+        "tests/doubles/awx_api/server.py", "tests/doubles/sparkflows_server/server.py"], long  # fmt: skip
