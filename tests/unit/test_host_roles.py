@@ -90,7 +90,6 @@ RELATIVE = """
   gather_facts: false
   vars:
     nginx_certificate: {name: mlflow, method: provided, certificate_path: files/mlflow.pem, key_path: files/mlflow.key}
-    __scorer_engine: {can_talk_to_docker: true}
     mlops_artifact: {name: JDK, variable: java_runtime_archive, url: "", sha256: "", path: files/mlflow.pem}
   roles:
     - {role: sparkflows.mlops.scorer, when: false}
@@ -103,7 +102,7 @@ RELATIVE = """
     - ansible.builtin.include_role: {name: sparkflows.mlops.mlflow_runtime, tasks_from: preflight, public: true}
     - ansible.builtin.set_fact:
         found:
-          scorer: "{{ _scorer_problems }}"
+          scorer: "{{ _scorer_settings | sparkflows.mlops.scorer_problems({'can_talk_to_docker': true}, __mlops_host.distribution) }}"
           registry: "{{ _scorer_registry_ca }}"
           lock: "{{ lookup('ansible.builtin.file', _mlflow_runtime_lock) }}"
           artifact: "{{ __mlops_artifact_path }}"
