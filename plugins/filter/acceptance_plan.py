@@ -17,7 +17,9 @@ from jinja2.filters import do_int
 OPEN_OTHERWISE = ("nftables", "none")
 # The bounds of numbers that a survey may ask for, those of the argument spec.
 ANSWERS = {"acceptance_score_timeout": {"min": 1, "max": 3600}, "acceptance_connect_timeout": {"min": 1, "max": 60}}
-MLFLOW, FIRE_MLOPS, PROXY = "mlflow.service", "fire-mlops-server.service", "nginx.service"
+PROXY = "nginx.service"
+MLFLOW = "mlflow.service"
+FIRE_MLOPS = "fire-mlops-server.service"
 # The code of a program is that of these files, one after the other.
 PROGRAMS = {
     "mlflow": {"name": "answers of the MLflow host", "program": "mlflow_host.py", "code": ["mlflow_host.py"]},
