@@ -9,8 +9,8 @@ import re
 from typing import NamedTuple
 
 from ansible.module_utils.compat.version import LooseVersion
-from ansible_collections.sparkflows.mlops.plugins.plugin_utils.numbers import number
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.private_keys import private_key_problem
+from jinja2.filters import do_int as number  # 0 for what is no number: settings come as text from AWX
 
 
 class Kind(NamedTuple):

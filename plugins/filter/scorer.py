@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ansible_collections.sparkflows.mlops.plugins.filter.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_file_problems
+from jinja2.filters import do_int as number  # 0 for what is no number: settings come as text from AWX
 
 # Of what a survey may ask: the bounds of numbers (those of the argument spec).
 ANSWERS = {"scorer_parallelism": {"min": 1, "max": 64}}
@@ -110,19 +111,11 @@ def shortened(text, length=300):
 
 def run_problems(settings):
     yield from answer_problems(settings, ANSWERS)
-    if whole(settings["scorer_timeout"]) < 1:
+    if number(settings["scorer_timeout"]) < 1:
         yield "scorer_timeout must be a number from 1 on."
     for name, (form, wanted) in FORMS.items():
         if not re.match(form, str(settings[name])):
             yield f"{name} is {settings[name]}: set it to {wanted}."
-
-
-def whole(value):
-    """The number that a text is, without what is behind its point. 0 if it is none."""
-    try:
-        return int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return 0
 
 
 def scorer_problems(settings, engine, distribution):

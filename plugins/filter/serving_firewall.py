@@ -10,7 +10,7 @@ import json
 import re
 
 from ansible_collections.sparkflows.mlops.plugins.filter.networks import network_problems, networks
-from ansible_collections.sparkflows.mlops.plugins.plugin_utils.numbers import number
+from jinja2.filters import do_int as number  # 0 for what is no number: settings come as text from AWX
 
 EVERYBODY = ("0.0.0.0/0", "::/0")
 # A rule of ufw has 15 ports at most, and a range is two.

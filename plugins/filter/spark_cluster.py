@@ -9,7 +9,7 @@ import re
 
 from ansible_collections.sparkflows.mlops.plugins.filter.strangers import strangers
 from ansible_collections.sparkflows.mlops.plugins.filter.url_host import url_host
-from ansible_collections.sparkflows.mlops.plugins.plugin_utils.numbers import number
+from jinja2.filters import do_int as number  # 0 for what is no number: settings come as text from AWX
 
 UNITS = "/etc/systemd/system"
 OUR_UNITS = ["spark-master.service", "spark-worker.service"]
@@ -72,6 +72,7 @@ def spark_cluster_plan(settings):
         "master": master,
         "worker": worker,
         "services": services,
+        "unit_files": [{"path": service["unit"], "template": "spark.service.j2", "variables": {"service": service}} for service in services],
         "is_master": master in services,
         "workers": workers,
         "spark": dict(SPARK),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.scorer import FilterModule, whole
+from ansible_collections.sparkflows.mlops.plugins.filter.scorer import FilterModule
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -132,11 +132,6 @@ def test_problems_of_image_engine_and_run_are_told_together():
     found = problems({}, scorer_release="", scorer_parallelism=0, scorer_timeout=0, scorer_user="", scorer_memory="", scorer_cpus="")
     assert [start for problem, start in zip(found, starts, strict=True) if problem.startswith(start)] == starts
     assert problems({}, scorer_engine_install=True, scorer_engine_packages=["docker-ce"]) == []
-
-
-@pytest.mark.parametrize(("value", "number"), [("5.9", 5), (" 7 ", 7), ("1e2", 100), (True, 1), (2.5, 2), ("x", 0), (None, 0), ([], 0)])
-def test_a_text_as_a_number(value, number):
-    assert whole(value) == number
 
 
 # ---- pulling

@@ -9,7 +9,6 @@ import copy
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.sparkflows.mlops.plugins.filter.serving_firewall import FilterModule, firewalld_rules, ufw_rules
-from ansible_collections.sparkflows.mlops.plugins.plugin_utils.numbers import number
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,11 +191,6 @@ def test_problems(settings, words):
     found = problems(**settings)
     assert len(found) == len(words), found
     assert all(word in problem for word, problem in zip(words, found)), found
-
-
-@pytest.mark.parametrize(("value", "expected"), [("5001", 5001), (" 5001 ", 5001), ("22.0", 22), ("", 0), ("ssh", 0), (None, 0), ("inf", 0)])
-def test_numbers_that_come_as_text(value, expected):
-    assert number(value) == expected
 
 
 PORT_LISTS = st.lists(st.sampled_from(["1", "2-3"]))
