@@ -116,7 +116,7 @@ def folders(pending, field):
 def sandbox(settings, site, found):
     data_dir, config_dir, pending = site["_batch_scoring_data_dir"], site["_batch_scoring_config_dir"], found["pending"]
     lines = [
-        *known_to_systemd(site["_mlops_sandbox"], number(found["systemd"])),
+        *known_to_systemd(found["sandbox"], number(found["systemd"])),
         f"User={site['mlops_user']}",
         f"Group={site['mlops_group']}",
         f"WorkingDirectory={data_dir}",

@@ -26,7 +26,7 @@ SETTINGS = {
 SITE = {
     "mlops_address": "2001:db8::5", "mlops_user": "mlflow", "mlops_group": "ml", "mlops_venv": "/opt/mlflow/current",
     "mlops_java_home": "/opt/mlflow/java", "mlops_data_dir": "/var/lib/mlflow", "mlops_config_dir": "/etc/mlflow", "mlops_tmp_dir": "",
-    "_mlops_sandbox": ["UMask=0027", "ProtectProc=invisible"], "_mlops_spark_security": {"spark.authenticate.secret": "canary-2"},
+    "_mlops_spark_security": {"spark.authenticate.secret": "canary-2"},
     "_mlops_spark_job_ports": {"spark.driver.port": 7100}, "_mlops_client_store_environment": {"AWS_SECRET_ACCESS_KEY": "canary-3"},
     "_batch_scoring_config_dir": "/etc/mlflow/batch_scoring", "_batch_scoring_data_dir": "/var/lib/mlflow/batch_scoring",
     "_batch_scoring_program": "/opt/mlflow/libexec/score_job.py",
@@ -36,7 +36,7 @@ CLUSTER = {"batch_scoring_master": "spark://h:7077"}
 
 
 def planned(site=(), pending=PENDING, systemd=252, **settings):
-    found = {"unit": "u", "systemd": systemd, "pending": pending, "model": {"path": "/m"}}
+    found = {"unit": "u", "sandbox": ["UMask=0027", "ProtectProc=invisible"], "systemd": systemd, "pending": pending, "model": {"path": "/m"}}
     return FILTERS["batch_scoring_plan"]({**SETTINGS, **settings}, {**SITE, **dict(site)}, found)
 
 
@@ -84,7 +84,7 @@ def test_every_setting_is_handed_over():
     variables, defaults = (yaml.safe_load((ROLE / kind / "main.yml").read_text(encoding="utf-8")) for kind in ("vars", "defaults"))
     assert sorted(variables["_batch_scoring_names"]) == sorted(defaults) == sorted(SETTINGS)
     assert sorted(variables["_batch_scoring_site_names"]) == sorted(SITE)
-    assert set(variables["_batch_scoring_found"]) == {"unit", "systemd", "pending", "model"}
+    assert set(variables["_batch_scoring_found"]) == {"unit", "sandbox", "systemd", "pending", "model"}
 
 
 # ---- Spark and the environment
