@@ -130,11 +130,11 @@ def scorer_pull_problem(said, release, login_failed=False):
 
 def scorer_round(files, settings):
     runs = f"{settings['scorer_work_dir']}/runs"
-    owner, _colon, group = str(settings["scorer_user"]).partition(":")
+    owned = dict(zip(("owner", "group"), str(settings["scorer_user"]).split(":")))
     jobs = [job_of(file, runs, settings) for file in files]
     gone = [{"path": job["directory"], "state": "absent"} for job in jobs]
     kept = [{"path": path, "state": "directory", "mode": "0700"} for path in (settings["scorer_work_dir"], runs)]
-    made = [{"path": job["directory"], "state": "directory", "mode": "0700", "owner": owner, "group": group} for job in jobs]
+    made = [{"path": job["directory"], "state": "directory", "mode": "0700", **owned} for job in jobs]
     return {"jobs": jobs, "fresh": kept + gone + made, "gone": gone}
 
 
