@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jinja2 import nodes
+from test_templates import TEMPLATES, tree
 
 COLLECTION = Path(__file__).resolve().parents[2]
 VARIABLES = sorted(path for kind in ("vars", "defaults") for path in COLLECTION.glob(f"roles/*/{kind}/main.yml"))
@@ -19,6 +21,19 @@ LONG = {"topology"}
 def test_no_program_in_jinja(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if "{%" in line] == []
+
+
+def conditionals_in_others(path):
+    for template, text, condition in TEMPLATES:
+        if COLLECTION / template == path:
+            for outer in tree(text, condition).find_all(nodes.CondExpr):
+                if any(inner is not outer for inner in outer.find_all(nodes.CondExpr)):
+                    yield text
+
+
+@pytest.mark.parametrize("path", VARIABLES, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_no_conditional_in_another(path):
+    assert list(conditionals_in_others(path)) == []
 
 
 @pytest.mark.parametrize("path", [path for path in VARIABLES if path.parts[-2] == "vars"], ids=lambda path: path.parts[-3])
