@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 
-from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.sparkflows.mlops.plugins.filter.addresses import addresses
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_file_problems, controller_path
 from ansible_collections.sparkflows.mlops.plugins.filter.served_models import served_models
 from ansible_collections.sparkflows.mlops.plugins.filter.url_host import url_host
+from jinja2 import Undefined
 from jinja2.filters import do_float, do_int
 
 
@@ -22,12 +22,9 @@ def present_models(models):
 
 
 def models_of(host, hostvars):
-    try:
-        declared = hostvars[host].get("model_serving_models", [])
-    except AnsibleUndefinedVariable:
-        # Made of a variable that other hosts cannot see.
-        declared = []
-    return present_models(declared)
+    declared = hostvars[host].get("model_serving_models", [])
+    # Undefined, where it is made of a variable that other hosts cannot see.
+    return present_models([] if isinstance(declared, Undefined) else declared)
 
 
 def first_models(settings, hostvars):

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.sparkflows.mlops.plugins.filter.acceptance_samples import FilterModule
+from jinja2 import StrictUndefined
 
 FILTERS = FilterModule().filters()
 SETTINGS = {
@@ -96,11 +96,5 @@ def test_endpoints():
 
 
 def test_models_that_other_hosts_cannot_see():
-    class Unseen(dict):
-        def get(self, name, default=None):
-            if name == "model_serving_models":
-                raise AnsibleUndefinedVariable("'models' is undefined")
-            return default
-
-    found = FILTERS["acceptance_endpoints"](SETTINGS, {"m1": Unseen(), "m2": HOSTVARS["m2"]})
-    assert [endpoint["host"] for endpoint in found] == ["m2"]
+    hostvars = {"m1": {"model_serving_models": StrictUndefined(name="models")}, "m2": HOSTVARS["m2"]}
+    assert [endpoint["host"] for endpoint in FILTERS["acceptance_endpoints"](SETTINGS, hostvars)] == ["m2"]
