@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from ansible_collections.sparkflows.mlops.plugins.filter.acceptance_samples import models_of, present_models, sample_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.addresses import addresses
-from ansible_collections.sparkflows.mlops.plugins.filter.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.networks import networks
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from jinja2.filters import do_int
 
 # How a port that is not open looks behind each firewall. These two guard nothing but their own ports.

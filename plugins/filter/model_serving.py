@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.sparkflows.mlops.plugins.filter.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_file_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.htpasswd import password_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.sandbox import sandbox_certificate_problems
@@ -19,6 +18,7 @@ from ansible_collections.sparkflows.mlops.plugins.filter.served_models import (
 )
 from ansible_collections.sparkflows.mlops.plugins.filter.strangers import strangers
 from ansible_collections.sparkflows.mlops.plugins.filter.url_host import url_host
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 
 UNITS = "/etc/systemd/system"
 CERTIFICATE_FILES = ("certificate_path", "key_path", "ca_path", "ca_key_path")

@@ -5,6 +5,21 @@
 
 from __future__ import annotations
 
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
+
+# Of what a survey may ask: the bounds of numbers (those of the argument spec), and texts.
+ANSWERS = {
+    "score_offline_input": {},
+    "score_offline_output": {},
+    "score_offline_host": {},
+    "score_offline_model_name": {},
+    "score_offline_model_version": {},
+    "score_offline_model_stage": {},
+    "score_offline_workflow_id": {},
+    "score_offline_extra_columns": {},
+    "score_offline_timeout": {"min": 1, "max": 86400},
+}
+
 VERSION_OR_STAGE = (
     "Set either score_offline_model_version or score_offline_model_stage: both would name two versions, none would leave it open which one scores."
 )
@@ -25,6 +40,7 @@ def score_offline_problems(settings):
             problems.append("score_offline_model_name is empty: set it to the name of a registered model.")
         if bool(settings["score_offline_model_version"]) == bool(settings["score_offline_model_stage"]):
             problems.append(VERSION_OR_STAGE)
+    problems += answer_problems(settings, ANSWERS)
     return problems
 
 

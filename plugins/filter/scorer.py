@@ -9,8 +9,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from ansible_collections.sparkflows.mlops.plugins.filter.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_file_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from jinja2.filters import do_int as number  # 0 for what is no number: settings come as text from AWX
 
 # Of what a survey may ask: the bounds of numbers (those of the argument spec).

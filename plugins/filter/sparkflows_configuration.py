@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ansible.plugins.filter.core import to_bool
-from ansible_collections.sparkflows.mlops.plugins.filter.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.url_host import url_host
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 
 
 class Setting(NamedTuple):

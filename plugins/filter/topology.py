@@ -10,9 +10,9 @@ import re
 
 from ansible.module_utils.compat.version import LooseVersion
 from ansible.plugins.filter.core import to_bool
-from ansible_collections.sparkflows.mlops.plugins.filter.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_path
 from ansible_collections.sparkflows.mlops.plugins.filter.sandbox import account_problems, unit_path_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from jinja2.filters import do_int
 
 URLS = ("mlops_mlflow_url", "mlops_sparkflows_url")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 from pathlib import Path
@@ -34,6 +35,14 @@ SPECS = {
     name: (path.parent.parent.name, option)
     for path in COLLECTION.glob("roles/*/meta/argument_specs.yml")
     for name, option in load(path.relative_to(COLLECTION))["argument_specs"]["main"]["options"].items()
+}
+FILTERS = "ansible_collections.sparkflows.mlops.plugins.filter"
+# What the filters that judge settings are told of answers, and do check.
+CHECKED = {
+    name: rule
+    for path in (COLLECTION / "plugins/filter").glob("*.py")
+    if "answer_problems(settings, ANSWERS)" in path.read_text(encoding="utf-8")
+    for name, rule in importlib.import_module(f"{FILTERS}.{path.stem}").ANSWERS.items()
 }
 TEMPLATES = described("job_templates")
 QUESTIONS = [pytest.param(template, question, id=f"{template['name'][15:]}: {question['variable']}")
@@ -89,12 +98,8 @@ def test_a_question_is_required_if_it_has_no_default(template, question):
 @every_question
 def test_a_role_checks_what_is_asked(template, question):
     """The bounds of the question are those of the role's own check, which no launch gets around."""
-    role, _option = SPECS[question["variable"]]
-    prefix = {"topology": "mlops", "offline_scoring": "score_offline"}.get(role, role)
-    rules = load(f"roles/{role}/vars/main.yml")
     limits = ("min", "max") if question["type"] == "integer" else ()
-    assert rules[f"_{prefix}_answers"][question["variable"]] == {limit: question[limit] for limit in limits}
-    assert f"_{prefix}_answers" in rules[f"_{prefix}_answer_problems"]
+    assert CHECKED[question["variable"]] == {limit: question[limit] for limit in limits}
 
 
 @every_question

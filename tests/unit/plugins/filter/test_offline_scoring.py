@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 FILTERS = FilterModule().filters()
 SETTINGS = {"score_offline_input": "/in", "score_offline_method": "workflow", "score_offline_model_name": "", "score_offline_model_stage": "",
-            "score_offline_model_version": "", "score_offline_output": "/out", "score_offline_workflow_id": "7"}  # fmt: skip
+            "score_offline_model_version": "", "score_offline_output": "/out", "score_offline_workflow_id": "7",
+            "score_offline_host": "", "score_offline_extra_columns": "refuse", "score_offline_timeout": "60"}  # fmt: skip
 MODEL = {"score_offline_method": "registered_model", "score_offline_model_name": "churn", "score_offline_workflow_id": ""}
 KNOWN = {"method": "workflow", "host": "spark1", "scored_by": {"method": "workflow"}, "output": "/out"}
 
@@ -22,6 +23,7 @@ KNOWN = {"method": "workflow", "host": "spark1", "scored_by": {"method": "workfl
     ({"score_offline_method": "scorer_image", "score_offline_workflow_id": ""}, []),
     ({**MODEL, "score_offline_model_version": 3}, []), ({**MODEL, "score_offline_model_stage": "Production"}, []),
     ({**MODEL, "score_offline_model_name": "", "score_offline_model_version": "3"}, ["score_offline_model_name is empty"]),
+    ({"score_offline_timeout": "x"}, ["score_offline_timeout is x: set it to a whole number from 1 to 86400."]),
     (MODEL, ["none would leave it open which one scores."]),
     ({**MODEL, "score_offline_model_version": 3, "score_offline_model_stage": "Production"}, ["both would name two versions"]),
 ])  # fmt: skip

@@ -1,7 +1,7 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values as a survey of AWX gives them. Its documentation is beside this file."""
+"""Answers to the questions of a survey: AWX hands them over as texts, and a launch by its API asks nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import re
 
 
 def answer_problems(values, rules):
+    """What is wrong with values by their names, in sentences.
+
+    Rules are by name, too: C(min) and C(max) of a whole number, or nothing for a text without a space at its ends.
+    """
     problems = []
     for name, rule in rules.items():
         value = values[name]
@@ -23,10 +27,3 @@ def answer_problems(values, rules):
         elif isinstance(value, str) and not value.isprintable():
             problems.append(f"{name} has a character that cannot be seen, such as the end of a line: write it anew.")
     return problems
-
-
-class FilterModule:
-    """Filters of the collection."""
-
-    def filters(self):
-        return {"answer_problems": answer_problems}

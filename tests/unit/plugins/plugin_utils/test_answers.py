@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.answers import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from hypothesis import given
 from hypothesis import strategies as st
 
-answer_problems = FilterModule().filters()["answer_problems"]
 PORT = {"min": 1, "max": 65535}
 
 
