@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 
-from playbook_run import COLLECTIONS, LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run
+from playbook_run import COLLECTIONS, LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run, run_in
 
 CANARY = "canary-4c1f"
 
@@ -66,10 +66,12 @@ SERVER_UNIT = """
   roles:
     - {role: sparkflows.mlops.mlflow_server, when: false}
   tasks:
-    - ansible.builtin.copy:
-        content: "{{ {'unit': lookup('ansible.builtin.template', role_path ~ '/templates/mlflow.service.j2')} | to_json }}"
-        dest: found.json
-        mode: "0600"
+    - sparkflows.mlops.mlops_files:
+        files:
+          - path: "{{ playbook_dir }}/mlflow.service"
+            template: "{{ role_path }}/templates/mlflow.service.j2"
+            owner: "{{ lookup('ansible.builtin.pipe', 'id -un') }}"
+            group: "{{ lookup('ansible.builtin.pipe', 'id -gn') }}"
 """
 
 
@@ -77,7 +79,9 @@ def test_mlflow_is_shown_the_authorities_that_its_sandbox_hides(tmp_path):
     variables = dict(LOCAL, role_path=str(PROJECT / "roles" / "mlflow_server"), mlops_s3_ca_path="/srv/pki/ca.pem", mlops_database_host="db",
                      mlops_database_ca_path="/var/pki/db.pem", mlflow_server_environment={"REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca.pem"},
                      __mlops_host=host("debian", "13"))  # fmt: skip
-    unit = found_in(tmp_path, {"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}, SERVER_UNIT)["unit"]
+    done = run_in(tmp_path, {"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}, SERVER_UNIT)
+    assert done.returncode == 0, done.output[-3000:]
+    unit = (tmp_path / "mlflow.service").read_text(encoding="utf-8")
     assert "\nBindReadOnlyPaths=-/srv/pki/ca.pem\n" in unit and "\nBindReadOnlyPaths=-/var/pki/db.pem\n" in unit
     # Shown with its folder, so that a new one is seen.
     assert "/etc/ssl/certs/ca.pem" not in unit
