@@ -49,9 +49,10 @@ KINDS = {
     "workflow_job_templates": Kind(
         "workflow_job_template", ("name", "description", "organization", "inventory", "ask_limit_on_launch"), of_an_organization=True),
     "workflow_job_template_nodes": Kind(
-        "workflow_job_template_node", ("identifier", "workflow_job_template", "unified_job_template", "approval_node", "job_type", "diff_mode",
-                                       "extra_data", "success_nodes", "failure_nodes", "always_nodes"), removed=False,
-                                       needed=("identifier", "workflow_job_template")),
+        "workflow_job_template_node",
+        ("identifier", "workflow_job_template", "unified_job_template", "approval_node", "job_type", "diff_mode", "extra_data", "success_nodes",
+         "failure_nodes", "always_nodes"),
+        removed=False, needed=("identifier", "workflow_job_template")),
 }  # fmt: skip
 NEXT = ("success_nodes", "failure_nodes", "always_nodes")
 NUMBERS = {"awx_request_timeout": (1, 3600), "awx_project_timeout": (1, 7200)}
