@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.sparkflows.mlops.plugins.filter.sandbox import unit_path_problems
 
 
+# Alike in their order, but no sentence of one is the other's.
 def python_runtime_problems(settings, version, existing, distribution):
     method, home = settings["python_runtime_method"], settings["python_runtime_home"]
     problems = []

@@ -105,6 +105,11 @@ def test_a_template_with_a_part(handed_over):
     assert handed_over(files=[{"path": "/a", "template": "whole.j2"}])["files"][0]["content"] == "the part of all and mlflow, and what follows\n"
 
 
+def test_a_template_may_include_one_of_role_topology(handed_over, role):
+    (role / "templates/b.service.j2").write_text("{% set loaded_files = ['/etc/b.env'] %}\n{% include 'loaded.conf.j2' %}\n")
+    assert handed_over(files=[{"path": "/b", "template": "b.service.j2"}])["files"][0]["content"].rstrip().endswith("sh /etc/b.env")
+
+
 def test_a_file_of_a_vault_is_read_in_clear(handed_over, role):
     (role / "files/key.pem").write_bytes(VaultLib([("default", VaultSecret(b"open sesame"))]).encrypt(b"the key\n"))
     sent = handed_over(vault="open sesame", files=[{"path": "/a", "source": str(role / "files/key.pem"), "secret": True}])
