@@ -6,6 +6,8 @@ import hmac
 import json
 import os
 import re
+import shlex
+import shutil
 import ssl
 import stat
 import subprocess
@@ -630,7 +632,7 @@ def test_as_a_program(tmp_path):
     token = tmp_path / "token"
     mint = [
         sys.executable,
-        str(DOUBLES / "sparkflows_server" / "server.py"),
+        str(DOUBLES / "sparkflows_server" / "__main__.py"),
         "--config",
         str(config),
         "--mint-token",
@@ -652,6 +654,28 @@ def test_as_a_program(tmp_path):
         answer = requests.get(url + CONFIGURATIONS, headers={"token": token.read_text()}, timeout=5)
         assert answer.status_code == 200
         assert token.read_text() not in process.stderr.readline()
+    finally:
+        process.terminate()
+    assert process.wait(5) == 0
+
+
+def test_as_the_lab_installs_it(tmp_path):
+    """Its Python files alone, started as the unit says; a file next to them or in the working directory is not taken for one of Python's own."""
+    unit = (DOUBLES / "sparkflows_server" / "fire.service").read_text(encoding="utf-8")
+    _python, isolated, program, *arguments = shlex.split(re.search("^ExecStart=(.*)$", unit, re.M)[1])
+    assert isolated == "-I"
+    installed, config = tmp_path / Path(program).relative_to("/"), tmp_path / Path(arguments[1]).relative_to("/")
+    installed.mkdir(parents=True)
+    config.parent.mkdir()
+    for path in (DOUBLES / "sparkflows_server").glob("*.py"):
+        shutil.copy(path, installed)
+    for folder in (installed, tmp_path):
+        (folder / "json.py").write_text("raise SystemExit('not the json of Python')")
+    config.write_text("{}")
+    process = subprocess.Popen([sys.executable, isolated, installed, arguments[0], config], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        url = re.search(r"listening on (\S+)", process.stderr.readline())[1]
+        assert requests.get(url + "/healthcheck", timeout=5).json() == {"status": "UP"}
     finally:
         process.terminate()
     assert process.wait(5) == 0
