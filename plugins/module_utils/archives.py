@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 
+from ansible_collections.sparkflows.mlops.plugins.module_utils.checksums import sha256
 from ansible_collections.sparkflows.mlops.plugins.module_utils.transport import MlopsError
 
 PIECE = 1 << 20
@@ -162,14 +163,6 @@ def _write(place, content, name, limits):
                 return
             limits.take_bytes(len(piece))
             stream.write(piece)
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for piece in iter(lambda: stream.read(PIECE), b""):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def content_sha256(directory):

@@ -1,8 +1,9 @@
 # Copyright: Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where files are put: folders that others can enter, and the SELinux context that belongs to the place."""
+"""Where files are put: folders that others can enter, owner and mode like those of another, and the SELinux context that belongs to the place."""
 
 import os
+import stat
 
 
 def make_directories(module, path):
@@ -13,6 +14,14 @@ def make_directories(module, path):
     os.mkdir(path)
     os.chmod(path, 0o755)
     module.set_context_if_different(path, module.selinux_default_context(path), False)
+
+
+def give_like(path, model, mode=None):
+    """Owner, group and mode of what it was made from: scores are no less private than their input."""
+    status = os.stat(model)
+    if os.geteuid() == 0:
+        os.chown(path, status.st_uid, status.st_gid)
+    os.chmod(path, mode or stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def relabel(module, written, path):

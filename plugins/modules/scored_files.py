@@ -161,10 +161,6 @@ rows:
   sample: 569
 """
 
-import errno
-import hashlib
-import itertools
-import json
 import os
 import shutil
 import stat
@@ -172,326 +168,19 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
-from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import CHUNK, PREDICTION
+from ansible_collections.sparkflows.mlops.plugins.module_utils.checksums import sha256
+from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import SEPARATORS
 from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import BadInput as Refused
-from ansible_collections.sparkflows.mlops.plugins.module_utils.places import make_directories, relabel
+from ansible_collections.sparkflows.mlops.plugins.module_utils.places import give_like, make_directories, relabel
+from ansible_collections.sparkflows.mlops.plugins.module_utils.scoring_comparison import COMPARE
+from ansible_collections.sparkflows.mlops.plugins.module_utils.scoring_inputs import LOOK_AT, Dialect, format_of, unlike, write_plain
+from ansible_collections.sparkflows.mlops.plugins.module_utils.scoring_manifest import MANIFEST, Manifest
 
-MANIFEST = "manifest.json"
 STAGING = ".staging"
-COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst", ".lz4", ".snappy")
 
 
 class Stop(Exception):
     """Why nothing can be done at all."""
-
-
-def checksum(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-# ---- CSV
-class Dialect:
-    """How the input's CSV files are written."""
-
-    def __init__(self, separator="comma", encoding="utf-8", quotation="detected"):
-        self.separator, self.encoding = csv_files.SEPARATORS[separator], encoding
-        # Whether the method may have written quotation marks as Spark does.
-        self.detected = quotation == "detected"
-        # What the manifest says, less what is the rule.
-        self.record = {
-            key: value
-            for key, value, rule in (("separator", separator, "comma"), ("encoding", encoding, "utf-8"))
-            if value != rule
-        }
-
-    def rows(self, path):
-        """The rows that there are, the header first."""
-        with csv_files.open_text(path, self.encoding) as file:
-            yield from (row for row in csv_files.read_rows(file, self.separator) if row[1])
-
-
-def look_at_csv(path, dialect):
-    """The number of rows of an input file that can be scored, and whether it is as every reader takes it."""
-    csv_files.check_text(path, dialect.encoding)
-    rows = dialect.rows(path)
-    _line, header, text = next(rows, (0, [], ""))
-    csv_files.check_header(header, text)
-    plain = not dialect.record and csv_files.encoding_of(path) == ("utf-8", "") and csv_files.is_plain(text)
-    count = 0
-    for line, values, text in rows:
-        csv_files.check_width(line, values, header)
-        plain = plain and csv_files.is_plain(text)
-        count += 1
-    return count, plain
-
-
-def write_plain(path, target, dialect):
-    """A copy of an input file as every reader takes it: in UTF-8, separated by commas. Its lines keep their numbers."""
-    with csv_files.open_text(path, dialect.encoding) as source, open(target, "w", encoding="utf-8", newline="") as file:
-        for _line, values, _text in csv_files.read_rows(source, dialect.separator):
-            # A row of one empty value would be an empty line.
-            file.write((",".join(map(csv_files.quoted, values)) or '""' * len(values)) + "\n")
-
-
-def compare_csv(given_path, scored_path, dialect):
-    """The number of scored rows, if they are those of the input in their order. The scored file then has them as they went in."""
-    csv_files.check_text(scored_path)
-
-    def attempt(read):
-        return (*compare_rows(given_path, scored_path, dialect, read), read)
-
-    rows, exact, read = csv_files.read_scored([scored_path], attempt) if dialect.detected else attempt(csv_files.read_rows)
-    if not exact or read is not csv_files.read_rows:
-        merged = scored_path + ".merged"
-        if os.path.lexists(merged):  # who scored may have put it there, perhaps as a link
-            os.unlink(merged)
-        try:
-            merge(given_path, scored_path, dialect, read, merged)
-        except UnicodeEncodeError as exc:
-            raise Refused(f"a prediction has {exc.object[exc.start]!r}, which {dialect.encoding} does not have: convert the input to UTF-8") from exc
-        os.rename(merged, scored_path)
-    return rows
-
-
-def scored_rows(path, read):
-    with csv_files.open_text(path) as file:
-        yield from (row for row in read(file) if row[1])
-
-
-def compare_rows(given_path, scored_path, dialect, read):
-    given_rows, scored = dialect.rows(given_path), scored_rows(scored_path, read)
-    _line, header, text = next(given_rows)
-    _line, scored_header, scored_text = next(scored, (0, [], ""))
-    compare_columns(header, scored_header)
-    exact = not dialect.record and csv_files.encoding_of(given_path) == csv_files.encoding_of(scored_path) and begins(text, scored_text)
-    difference, given_count, scored_count = (), 0, 0
-    for given, row in itertools.zip_longest(given_rows, scored):
-        given_count += given is not None
-        scored_count += row is not None
-        if given and row and not difference:
-            problem = csv_files.row_difference(header, scored_count, given[1], row[0], row[1])
-            difference = (problem, scored_count) if problem else ()
-            exact = exact and begins(given[2], row[2])
-    compare_counts(given_count, scored_count)
-    if difference:
-        raise csv_files.Different(*difference)
-    return scored_count, exact
-
-
-def begins(given, scored):
-    """Whether a scored row has the given one as it was, and ends as it does."""
-    end = csv_files.line_end(given)
-    return scored.startswith(given[: len(given) - len(end)] + ",") and end in ("", csv_files.line_end(scored))
-
-
-def merge(given_path, scored_path, dialect, read, target):
-    """The rows as they went in, and what was predicted after each."""
-    encoding, mark = csv_files.encoding_of(given_path, dialect.encoding)
-    with open(target, "x", encoding=encoding, newline="") as file:
-        file.write(mark)
-        end = ""
-        for given, scored in zip(dialect.rows(given_path), scored_rows(scored_path, read)):
-            end = csv_files.line_end(given[2]) or end or "\n"
-            file.write(given[2].rstrip("\r\n") + dialect.separator + csv_files.quoted(scored[1][-1], dialect.separator) + end)
-
-
-def compare_counts(given, scored):
-    if given != scored:
-        raise csv_files.Different(f"it has {given} rows, but {scored} were scored", min(given, scored) + 1)
-
-
-def compare_columns(given, scored):
-    wanted = given + [PREDICTION]
-    if len(wanted) == len(scored) and all(map(csv_files.same_name, wanted, scored, itertools.count())):
-        return
-    missing = [name or "a column without a name" for name in wanted if name not in set(scored)]
-    more = [name or "a column without a name" for name in scored if name not in set(wanted)]
-    what = "; ".join(
-        [f"{', '.join(missing[:5])} is missing"] * bool(missing) + [f"{', '.join(more[:5])} is new"] * bool(more)
-    )
-    raise Refused(f"what was scored has other columns: {what or 'their order has changed'}")
-
-
-# ---- Parquet: its footer says columns and rows, in Thrift's compact protocol. So no library is needed on the host.
-class Thrift:
-    """Reads structures as dictionaries of their field numbers."""
-
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def byte(self):
-        self.at += 1
-        return self.data[self.at - 1]
-
-    def varint(self):
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-
-    def integer(self):
-        value = self.varint()
-        return (value >> 1) ^ -(value & 1)
-
-    def binary(self):
-        size = self.varint()
-        self.at += size
-        if self.at > len(self.data):
-            raise IndexError
-        return self.data[self.at - size : self.at]
-
-    def double(self):
-        self.at += 8
-
-    def sequence(self):
-        head = self.byte()
-        size = head >> 4
-        size = self.varint() if size == 15 else size
-        return [self.value(head & 0x0F, in_sequence=True) for _index in range(size)]
-
-    def mapping(self):
-        size = self.varint()
-        kinds = self.byte() if size else 0
-        return [(self.value(kinds >> 4, True), self.value(kinds & 0x0F, True)) for _index in range(size)]
-
-    def structure(self):
-        fields, number = {}, 0
-        while True:
-            head = self.byte()
-            if not head:
-                return fields
-            number = number + (head >> 4) if head >> 4 else self.integer()
-            fields[number] = self.value(head & 0x0F)
-
-    def value(self, kind, in_sequence=False):
-        if kind in (1, 2):  # true and false: in a structure the kind is the value
-            return self.byte() == 1 if in_sequence else kind == 1
-        readers = {3: self.byte, 4: self.integer, 5: self.integer, 6: self.integer, 7: self.double, 8: self.binary}
-        readers.update({9: self.sequence, 10: self.sequence, 11: self.mapping, 12: self.structure})
-        return readers[kind]()
-
-
-def parquet_shape(path):
-    """Names of the columns, and the number of rows."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-8, os.SEEK_END)
-            size = int.from_bytes(file.read(4), "little")
-            if file.read(4) != b"PAR1":
-                raise ValueError("no mark at the end")
-            file.seek(-8 - size, os.SEEK_END)
-            footer = Thrift(file.read(size)).structure()
-        schema, columns, at = footer[2], [], 1
-        for _index in range(schema[0][5]):
-            columns.append(schema[at][4].decode())
-            inner = 1
-            while inner:  # over the column and what is nested in it
-                inner += schema[at].get(5, 0) - 1
-                at += 1
-        return columns, int(footer[3])
-    except (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as exc:
-        if isinstance(exc, OSError) and exc.errno != errno.EINVAL:  # EINVAL: a place before the beginning of the file
-            raise
-        raise Refused("it is not a complete Parquet file") from exc
-
-
-def look_at_parquet(path, _dialect):
-    columns, rows = parquet_shape(path)
-    csv_files.check_header(columns)
-    return rows, True
-
-
-def compare_parquet(given_path, scored_path, _dialect):
-    (given, given_rows), (scored, scored_rows) = parquet_shape(given_path), parquet_shape(scored_path)
-    compare_columns(given, scored)
-    compare_counts(given_rows, scored_rows)
-    return scored_rows
-
-
-FORMATS = {"csv": (look_at_csv, compare_csv), "parquet": (look_at_parquet, compare_parquet)}
-
-
-def format_of(name):
-    ending = os.path.splitext(name)[1].lower().lstrip(".")
-    return ending if ending in FORMATS else None
-
-
-def unlike(name):
-    """What has to be done before a file is one that is scored, if it looks as if it were meant."""
-    stem, ending = os.path.splitext(name.lower())
-    if ending in COMPRESSED and format_of(stem):
-        return "it is compressed: unpack it"
-    if ending in (".tsv", ".tab"):
-        return "rename it to *.csv, and set score_offline_separator to tab"
-    return ""
-
-
-# ---- the record
-class Manifest:
-    def __init__(self, directory, warn):
-        self.path = os.path.join(directory, MANIFEST)
-        self.unreadable = False
-        self.files = {}
-        try:
-            with open(self.path, encoding="utf-8") as file:
-                self.files = json.load(file)["files"]
-            if not all(isinstance(entry, dict) for entry in self.files.values()):
-                raise ValueError("not a manifest")
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            self.files, self.unreadable = {}, True
-            warn(
-                f"{self.path} cannot be read ({exc}): everything counts as not scored. "
-                f"The next file that is put in place replaces it; what it was stays as {MANIFEST}.unreadable."
-            )
-
-    def is_valid(self, name, sha256, identity, dialect, output):
-        entry = self.files.get(name, {})
-        try:
-            if entry["scored_by"] != identity or entry["input"]["sha256"] != sha256:
-                return False
-            if {key: entry["input"][key] for key in ("separator", "encoding") if key in entry["input"]} != dialect.record:
-                return False
-            return os.path.isfile(output) and entry["output"]["sha256"] == checksum(output)
-        except (KeyError, TypeError):
-            return False
-
-    def prepare(self, entries):
-        """A complete new manifest beside the old one, on disk: after this there is nothing that can run out."""
-        text = json.dumps({"files": dict(self.files, **entries)}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=os.path.dirname(self.path))
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode("utf-8"))
-                file.flush()
-                os.fsync(file.fileno())
-            give_like(temporary, os.path.dirname(self.path), 0o644)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        return temporary
-
-    def replace(self, temporary):
-        if self.unreadable:
-            os.rename(self.path, self.path + ".unreadable")
-        os.rename(temporary, self.path)
-
-
-def give_like(path, model, mode=None):
-    """Owner, group and mode of what it was made from: scores are no less private than their input."""
-    status = os.stat(model)
-    if os.geteuid() == 0:
-        os.chown(path, status.st_uid, status.st_gid)
-    os.chmod(path, mode or stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def sync(path):
@@ -530,7 +219,7 @@ def examine(name, path, formats):
     size = os.path.getsize(path)
     if not size:
         raise Refused("the file is empty")
-    return {"name": name, "path": path, "format": format_of(name), "bytes": size, "sha256": checksum(path)}
+    return {"name": name, "path": path, "format": format_of(name), "bytes": size, "sha256": sha256(path)}
 
 
 def plan(module):
@@ -551,7 +240,7 @@ def plan(module):
             if manifest.is_valid(name, entry["sha256"], params["identity"], dialect, os.path.join(output, name)):
                 valid.append(name)
                 continue
-            entry["rows"], entry["plain"] = FORMATS[entry["format"]][0](path, dialect)
+            entry["rows"], entry["plain"] = LOOK_AT[entry["format"]](path, dialect)
             if not entry["rows"]:
                 raise Refused("it has a header, but no rows")
             pending.append(entry)
@@ -632,16 +321,16 @@ def verify(entry, identity, dialect, now):
         raise Refused("what was scored is not a plain file")
     if not kind.st_size:
         raise Refused("what was scored is empty")
-    if not os.path.isfile(path) or checksum(path) != entry["sha256"]:
+    if not os.path.isfile(path) or sha256(path) != entry["sha256"]:
         raise Refused("the input changed while it was scored")
-    rows = FORMATS[entry["format"]][1](path, staged, dialect)
+    rows = COMPARE[entry["format"]](path, staged, dialect)
     give_like(staged, path)
     sync(staged)
     given = {"path": path, "sha256": entry["sha256"], "bytes": int(entry["bytes"]), "rows": int(entry["rows"])}
     return {
         "scored_by": identity,
         "input": dict(given, **dialect.record),
-        "output": {"sha256": checksum(staged), "bytes": os.path.getsize(staged), "rows": rows},
+        "output": {"sha256": sha256(staged), "bytes": os.path.getsize(staged), "rows": rows},
         "seconds": round(max(0.0, kind.st_mtime - float(entry["started"])), 3),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
     }
@@ -720,9 +409,9 @@ def main():
             "input": {"type": "path"},
             "output": {"type": "path", "required": True},
             "identity": {"type": "dict", "required": True},
-            "separator": {"type": "str", "choices": list(csv_files.SEPARATORS), "default": "comma"},
+            "separator": {"type": "str", "choices": list(SEPARATORS), "default": "comma"},
             "encoding": {"type": "str", "default": "utf-8"},
-            "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(FORMATS)},
+            "formats": {"type": "list", "elements": "str", "choices": list(LOOK_AT), "default": list(LOOK_AT)},
             "quotation": {"type": "str", "choices": ["doubled", "detected"], "default": "detected"},
             "pending": {"type": "list", "elements": "dict", "default": []},
             "failures": {"type": "dict", "default": {}},

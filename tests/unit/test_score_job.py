@@ -111,22 +111,22 @@ def test_no_header(job, content, why):
 
 def test_plan_and_job_read_the_same(job, tmp_path):
     """Whatever the plan takes, the job sees the same rows in what it is handed."""
-    from ansible_collections.sparkflows.mlops.plugins.modules import scored_files
+    from ansible_collections.sparkflows.mlops.plugins.module_utils import scoring_inputs
 
     chance = random.Random(11)
     values = ["1", "", "5\" pipe", '"a\nb"', '"say ""x"""', "é", '","', " 2 ", '""', "x" * 200, '"cr\rlf"']
     ends = ["\n", "\r\n", "\r"]
     given, handed = tmp_path / "given.csv", tmp_path / "handed.csv"
-    dialect, seen = scored_files.Dialect(), set()
+    dialect, seen = scoring_inputs.Dialect(), set()
     for _round in range(300):
         made = [",".join(chance.choices(values, k=2)) for _row in range(chance.randrange(1, 6))]
         given.write_bytes(("a,b\n" + "".join(row + chance.choice(ends) for row in made)).encode())
-        count, plain = scored_files.look_at_csv(str(given), dialect)
+        count, plain = scoring_inputs.look_at_csv(str(given), dialect)
         seen.add(plain)
         if plain:
             handed.write_bytes(given.read_bytes())
         else:
-            scored_files.write_plain(str(given), str(handed), dialect)
+            scoring_inputs.write_plain(str(given), str(handed), dialect)
         source = io.BytesIO(handed.read_bytes())
         _first, header, line = job.read_header(source)
         found = [row for _line, data in job.read_blocks(source, 16, line) for row in job.split_rows(data) if row]

@@ -11,6 +11,7 @@ import io
 import json
 
 import pytest
+from ansible_collections.sparkflows.mlops.plugins.module_utils import endpoint_requests
 from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import read_rows
 from ansible_collections.sparkflows.mlops.plugins.modules import model_endpoint_score
 from lab.data_sets import DATA_SETS, SEPARATORS
@@ -368,7 +369,7 @@ def test_damaged_gzip(score, tmp_path):
 
 
 def test_requests_are_bounded_however_wide_the_rows(score, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(model_endpoint_score, "LARGEST_CHUNK", 1 << 18)
+    monkeypatch.setattr(endpoint_requests, "LARGEST_CHUNK", 1 << 18)
     names, row = (",".join(part * 20_000).rstrip(",") for part in (["c{}"], ["0.25"]))
     names = names.format(*range(20_000))
     (tmp_path / "wide.csv").write_text("\n".join([names, *[row] * 5, ""]))
