@@ -1,5 +1,6 @@
 """A double of the API of AWX, see README.md."""
 
-from .server import AwxApi, Settings
+from .server import AwxApi
+from .settings import Settings
 
 __all__ = ["AwxApi", "Settings"]
