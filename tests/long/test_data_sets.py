@@ -42,7 +42,7 @@ JOB = """
     argv: [docker, run, --rm, --interactive, --network=none, --hostname=localhost, "--volume={{ base | dirname }}:{{ base | dirname }}",
            --env=HOME=/tmp, --env=JAVA_HOME=/opt/mlflow/java, --env=PYSPARK_PYTHON=/opt/mlflow/current/bin/python, --env=SPARK_LOCAL_IP=127.0.0.1,
            "--env=SPARK_CONF_DIR={{ base }}/job", --env=GIT_PYTHON_REFRESH=quiet, --env=PATH=/opt/mlflow/current/bin:/usr/bin:/bin, "{{ image }}",
-           /opt/mlflow/current/bin/python, "{{ base }}/job/score_job.py", score]
+           /opt/mlflow/current/bin/python, "{{ base }}/job/score_job", score]
     stdin: >-
       {{ {'model': described, 'master': 'local[2]', 'extra_columns': 'keep', 'prediction_column': '', 'result_type': '', 'timeout': 600,
           'files': score_offline_pending} | to_json }}
@@ -55,9 +55,10 @@ JOB = """
 """
 # What the job says of the models, as its command model does after it has fetched one.
 DESCRIBE = """
-import json, score_job
+import json
+from score_job.model import describe
 for name in {names!r}:
-    described = dict(score_job.describe("{sets}/%s/model" % name, {{}}), mojo="")
+    described = dict(describe("{sets}/%s/model" % name, {{}}), mojo="")
     with open("{sets}/%s/described.json" % name, "w") as stream:
         json.dump(described, stream)
 """
@@ -75,10 +76,10 @@ def fixture_base(tmp_path_factory):
     """A folder with rows and models, and with what scores them."""
     base = tmp_path_factory.mktemp("data_sets")
     base.chmod(0o755)
-    (base / "job").mkdir()
-    for place in ("roles/batch_scoring/files/*.py", "plugins/module_utils/csv_files.py", "tests/lab/data_sets.py"):
-        for program in PROJECT.glob(place):
-            shutil.copy(program, base / "job")
+    # As the role puts them on a host.
+    shutil.copytree(PROJECT / "roles/batch_scoring/files/score_job", base / "job/score_job", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "plugins/module_utils/csv_files.py", base / "job/score_job")
+    shutil.copy(PROJECT / "tests/lab/data_sets.py", base / "job")
     (base / "job/spark-defaults.conf").write_text("spark.sql.execution.arrow.pyspark.enabled true\nspark.ui.enabled false\n")
     in_container = ["docker", "run", "--rm", "--network=none", f"--volume={base}:{base}", "--env=GIT_PYTHON_REFRESH=quiet"]
     python = [*in_container, f"--workdir={base}/job", "--interactive", newest("sparkflows-mlops-lab-prepared"), "/opt/mlflow/current/bin/python"]

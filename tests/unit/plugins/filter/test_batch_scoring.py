@@ -29,7 +29,7 @@ SITE = {
     "_mlops_spark_security": {"spark.authenticate.secret": "canary-2"},
     "_mlops_spark_job_ports": {"spark.driver.port": 7100}, "_mlops_client_store_environment": {"AWS_SECRET_ACCESS_KEY": "canary-3"},
     "_batch_scoring_config_dir": "/etc/mlflow/batch_scoring", "_batch_scoring_data_dir": "/var/lib/mlflow/batch_scoring",
-    "_batch_scoring_program": "/opt/mlflow/libexec/score_job.py",
+    "_batch_scoring_program": "/opt/mlflow/libexec/score_job",
 }  # fmt: skip
 PENDING = [{"name": name, "path": f"/srv/{folder}/{name}", "staged": f"/srv/out/{name}.part"} for name, folder in zip("abc", ("in", "in", "d e"))]
 CLUSTER = {"batch_scoring_master": "spark://h:7077"}
@@ -124,7 +124,7 @@ def test_no_secret_is_in_a_plan(master):
 def test_the_command():
     plan = planned({"mlops_tmp_dir": "/t"}, batch_scoring_memory_max="6G", batch_scoring_tracking_ca_path="/etc/mlflow/ca.pem")
     assert plan["command"][:7] == ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", "--unit=u"]
-    assert plan["command"][-2:] == ["/opt/mlflow/current/bin/python", "/opt/mlflow/libexec/score_job.py"]
+    assert plan["command"][-2:] == ["/opt/mlflow/current/bin/python", "/opt/mlflow/libexec/score_job"]
     found = properties(plan)
     assert len(found) == len(plan["command"]) - 9
     assert {"UMask=0027", "ProtectProc=invisible", "User=mlflow", "Group=ml", "RuntimeMaxSec=780", "ReadWritePaths=/t", "MemoryMax=6G",
