@@ -1,96 +1,76 @@
 # Copyright: Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Columns and rows of a Parquet file.
+"""Columns and rows of Parquet files, as the pyarrow of the stack on this host says them.
 
-Its footer says them, in Thrift's compact protocol. So no library is needed on the host.
+A module runs in another Python than the stack, so pyarrow is asked in a process of its own. It is a program in C++ that reads what others wrote:
+where the module is root, that process is nobody, and is handed the open files.
 """
 
-import errno
+import contextlib
+import json
 import os
+import subprocess
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import BadInput
 
+# A line of JSON for each file.
+PROGRAM = """
+import json, os, sys
+import pyarrow
+from pyarrow import parquet
 
-class Thrift:
-    """Reads structures as dictionaries of their field numbers."""
-
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def byte(self):
-        self.at += 1
-        return self.data[self.at - 1]
-
-    def varint(self):
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-
-    def integer(self):
-        value = self.varint()
-        return (value >> 1) ^ -(value & 1)
-
-    def binary(self):
-        size = self.varint()
-        self.at += size
-        if self.at > len(self.data):
-            raise IndexError
-        return self.data[self.at - size : self.at]
-
-    def double(self):
-        self.at += 8
-
-    def sequence(self):
-        head = self.byte()
-        size = head >> 4
-        size = self.varint() if size == 15 else size
-        return [self.value(head & 0x0F, in_sequence=True) for _index in range(size)]
-
-    def mapping(self):
-        size = self.varint()
-        kinds = self.byte() if size else 0
-        return [(self.value(kinds >> 4, True), self.value(kinds & 0x0F, True)) for _index in range(size)]
-
-    def structure(self):
-        fields, number = {}, 0
-        while True:
-            head = self.byte()
-            if not head:
-                return fields
-            number = number + (head >> 4) if head >> 4 else self.integer()
-            fields[number] = self.value(head & 0x0F)
-
-    def value(self, kind, in_sequence=False):
-        if kind in (1, 2):  # true and false: in a structure the kind is the value
-            return self.byte() == 1 if in_sequence else kind == 1
-        readers = {3: self.byte, 4: self.integer, 5: self.integer, 6: self.integer, 7: self.double, 8: self.binary}
-        readers.update({9: self.sequence, 10: self.sequence, 11: self.mapping, 12: self.structure})
-        return readers[kind]()
+try:
+    # With it a file says what is run (CVE-2023-47248, in pyarrow before 14.0.1).
+    pyarrow.unregister_extension_type("arrow.py_extension_type")
+except KeyError:
+    pass
+for handle in sys.argv[1:]:
+    with os.fdopen(int(handle), "rb") as file:
+        try:
+            found = parquet.ParquetFile(file)
+            answer = {"columns": found.schema_arrow.names, "rows": found.metadata.num_rows}
+        except Exception as exc:
+            answer = {"problem": " ".join(str(exc).split()) or type(exc).__name__}
+        print(json.dumps(answer), flush=True)
+"""
+NOBODY = 65534
 
 
-def parquet_shape(path):
-    """Names of the columns, a list of str, and the number of rows, an int. BadInput if the file is not complete, OSError if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-8, os.SEEK_END)
-            size = int.from_bytes(file.read(4), "little")
-            if file.read(4) != b"PAR1":
-                raise ValueError("no mark at the end")
-            file.seek(-8 - size, os.SEEK_END)
-            footer = Thrift(file.read(size)).structure()
-        schema, columns, at = footer[2], [], 1
-        for _index in range(schema[0][5]):
-            columns.append(schema[at][4].decode())
-            inner = 1
-            while inner:  # over the column and what is nested in it
-                inner += schema[at].get(5, 0) - 1
-                at += 1
-        return columns, int(footer[3])
-    except (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as exc:
-        if isinstance(exc, OSError) and exc.errno != errno.EINVAL:  # EINVAL: a place before the beginning of the file
-            raise
-        raise BadInput("it is not a complete Parquet file") from exc
+def become_nobody():
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def ask(python, paths):
+    """The answers about the files, as many as there are, and the last line of the log."""
+    with contextlib.ExitStack() as stack:
+        handles = [stack.enter_context(open(path, "rb")).fileno() for path in paths]
+        command = [python, "-I", "-c", PROGRAM, *map(str, handles)]
+        try:
+            process = subprocess.Popen(
+                command, pass_fds=handles, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                preexec_fn=become_nobody if os.geteuid() == 0 else None,
+            )  # fmt: skip
+        except PermissionError as exc:
+            raise BadInput(f"{python} may be started by some accounts only, not by nobody, which reads Parquet: open its folders to all") from exc
+        out, log = process.communicate()
+    answers = [json.loads(line) for line in out.decode().splitlines() if line.startswith("{")]
+    lines = log.decode("utf-8", "replace").split("\n")
+    return answers, ([line.strip() for line in lines if line.strip()] or [f"it ended with {process.returncode}"])[-1]
+
+
+def parquet_shapes(python, *paths):
+    """Of each file the names of the columns, a list of str, and the number of rows, an int.
+
+    python is the path of the interpreter that has pyarrow. BadInput if a file cannot be read as Parquet, OSError if it cannot be opened.
+    """
+    if not python or not os.access(python, os.X_OK):
+        raise BadInput(f"pyarrow reads Parquet, and the Python that has it is not there, {python or 'parquet_python'}: install the stack first")
+    answers, log = ask(python, paths)
+    if len(answers) < len(paths):
+        raise BadInput(f"{python} could not read it with pyarrow: {log}")
+    for answer in answers:
+        if "problem" in answer:
+            raise BadInput(f"it cannot be read as a Parquet file: {answer['problem']}")
+    return [(answer["columns"], answer["rows"]) for answer in answers]

@@ -7,7 +7,7 @@ import os
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
 from ansible_collections.sparkflows.mlops.plugins.module_utils.csv_files import PREDICTION, BadInput
-from ansible_collections.sparkflows.mlops.plugins.module_utils.parquet import parquet_shape
+from ansible_collections.sparkflows.mlops.plugins.module_utils.parquet import parquet_shapes
 
 
 def compare_csv(given_path, scored_path, dialect):
@@ -94,9 +94,9 @@ def compare_columns(given, scored):
     raise BadInput(f"what was scored has other columns: {what or 'their order has changed'}")
 
 
-def compare_parquet(given_path, scored_path, _dialect):
+def compare_parquet(given_path, scored_path, dialect):
     """The number of scored rows, if there are as many as in the input, with its columns. Else BadInput."""
-    (given, given_rows), (scored, scored_rows) = parquet_shape(given_path), parquet_shape(scored_path)
+    (given, given_rows), (scored, scored_rows) = parquet_shapes(dialect.parquet_python, given_path, scored_path)
     compare_columns(given, scored)
     compare_counts(given_rows, scored_rows)
     return scored_rows

@@ -5,15 +5,16 @@
 import os
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils import csv_files
-from ansible_collections.sparkflows.mlops.plugins.module_utils.parquet import parquet_shape
+from ansible_collections.sparkflows.mlops.plugins.module_utils.parquet import parquet_shapes
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst", ".lz4", ".snappy")
 
 
 class Dialect:
-    """How the input's CSV files are written, and how the method writes what it has scored: options of the module scored_files."""
+    """How the input's CSV files are written, how the method writes what it has scored, and what reads Parquet: options of the module scored_files."""
 
-    def __init__(self, separator="comma", encoding="utf-8", quotation="detected"):
+    def __init__(self, separator="comma", encoding="utf-8", quotation="detected", parquet_python=None):
+        self.parquet_python = parquet_python
         self.separator, self.encoding = csv_files.SEPARATORS[separator], encoding
         # Whether the method may have written quotation marks as Spark does.
         self.detected = quotation == "detected"
@@ -45,9 +46,9 @@ def look_at_csv(path, dialect):
     return count, plain
 
 
-def look_at_parquet(path, _dialect):
+def look_at_parquet(path, dialect):
     """The same of a Parquet file, which every reader takes."""
-    columns, rows = parquet_shape(path)
+    columns, rows = parquet_shapes(dialect.parquet_python, path)[0]
     csv_files.check_header(columns)
     return rows, True
 

@@ -66,6 +66,11 @@ options:
     type: str
     choices: [doubled, detected]
     default: detected
+  parquet_python:
+    description:
+      - Path of a Python that has pyarrow, on the host. It reads Parquet files, which are refused without it. The same for both states.
+      - Where it is not there in check mode, the rows of Parquet files are not counted; the stack may be yet to be installed.
+    type: path
   pending:
     description: RV(pending) of the plan. For O(state=committed).
     type: list
@@ -191,6 +196,10 @@ def sync(path):
         os.close(handle)
 
 
+def dialect_of(params):
+    return Dialect(*(params[name] for name in ("separator", "encoding", "quotation", "parquet_python")))
+
+
 # ---- planned
 def find(params):
     """Paths of the input files by name."""
@@ -222,6 +231,16 @@ def examine(name, path, formats):
     return {"name": name, "path": path, "format": format_of(name), "bytes": size, "sha256": sha256(path)}
 
 
+def is_yet_to_be_read(module, entry, dialect):
+    """Whether check mode runs on a host that has no stack yet, and so nothing that reads Parquet."""
+    python = dialect.parquet_python
+    return module.check_mode and entry["format"] == "parquet" and bool(python) and not os.path.exists(python)
+
+
+def rows_of(entry):
+    return "rows are counted when the stack is installed" if entry["rows"] is None else f"{entry['rows']} rows"
+
+
 def plan(module):
     params = module.params
     output = params["output"]
@@ -232,7 +251,7 @@ def plan(module):
     if os.path.realpath(folder) == os.path.realpath(output):
         raise Stop(f"{output} is where the input lies: the scored files, which have the same names, would replace it")
     manifest = Manifest(output, module.warn)
-    dialect = Dialect(params["separator"], params["encoding"])
+    dialect = dialect_of(params)
     pending, valid, refused = [], [], {}
     for name, path in paths.items():
         try:
@@ -240,8 +259,8 @@ def plan(module):
             if manifest.is_valid(name, entry["sha256"], params["identity"], dialect, os.path.join(output, name)):
                 valid.append(name)
                 continue
-            entry["rows"], entry["plain"] = LOOK_AT[entry["format"]](path, dialect)
-            if not entry["rows"]:
+            entry["rows"], entry["plain"] = (None, True) if is_yet_to_be_read(module, entry, dialect) else LOOK_AT[entry["format"]](path, dialect)
+            if entry["rows"] == 0:
                 raise Refused("it has a header, but no rows")
             pending.append(entry)
         except Refused as exc:
@@ -261,7 +280,7 @@ def plan(module):
             entry["path"] = copy_plain(entry, staging, dialect)
     return {
         "changed": bool(pending),
-        "diff": {"prepared": "".join(f"to score: {entry['name']} ({entry['rows']} rows)\n" for entry in pending)},
+        "diff": {"prepared": "".join(f"to score: {entry['name']} ({rows_of(entry)})\n" for entry in pending)},
         "pending": pending,
         "valid": valid,
         "refused": refused,
@@ -348,7 +367,7 @@ def commit(module):
     params = module.params
     output, pending = params["output"], {entry["name"]: entry for entry in params["pending"]}
     failures = {name: str(message) for name, message in params["failures"].items()}
-    dialect, done = Dialect(params["separator"], params["encoding"], params["quotation"]), {}
+    dialect, done = dialect_of(params), {}
     if not module.check_mode:
         for directory in {os.path.dirname(entry["staged"]) for entry in pending.values()}:
             take_back(directory)
@@ -413,6 +432,7 @@ def main():
             "encoding": {"type": "str", "default": "utf-8"},
             "formats": {"type": "list", "elements": "str", "choices": list(LOOK_AT), "default": list(LOOK_AT)},
             "quotation": {"type": "str", "choices": ["doubled", "detected"], "default": "detected"},
+            "parquet_python": {"type": "path"},
             "pending": {"type": "list", "elements": "dict", "default": []},
             "failures": {"type": "dict", "default": {}},
         },
