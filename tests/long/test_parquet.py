@@ -25,6 +25,22 @@ class Attack(pyarrow.PyExtensionType):
 column = pyarrow.ExtensionArray.from_storage(Attack(), pyarrow.array([1, 2]))
 parquet.write_table(pyarrow.table([column], names=["x"]), "/tmp/attack.parquet")
 """
+# As the job opens a file, twice in one process.
+JOB = f"""
+import sys
+from types import SimpleNamespace
+sys.path.insert(0, "/job")
+import score_job
+score_job.__path__.append("/collection/{MODULE_UTILS}")
+from score_job import files
+
+for attempt in range(2):
+    try:
+        with open("/tmp/attack.parquet", "rb") as source:
+            files.score_parquet(SimpleNamespace(columns=[("x", "long")]), source, "/tmp/scored.parquet", False)
+    except files.BadInput as exc:
+        print(exc)
+"""
 LOOK = f"""
 import json, os, subprocess
 from {MODULE_UTILS.replace("/", ".")} import parquet
@@ -53,6 +69,8 @@ answers["works"] = os.path.exists("/tmp/attacked")
 os.unlink("/tmp/attacked")
 look("attack", "/tmp/attack.parquet")
 answers["attacked"] = os.path.exists("/tmp/attacked")
+answers["job"] = subprocess.run([python, "-c", {JOB!r}], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+answers["job attacked"] = os.path.exists("/tmp/attacked")
 parquet.PROGRAM = "import os; print('{{\\"columns\\": [], \\"rows\\": ' + str(os.getuid() + len(os.getgroups())) + '}}')"
 look("account", "/data/given.parquet")
 print(json.dumps(answers))
@@ -61,6 +79,7 @@ print(json.dumps(answers))
 
 def test_what_the_stack_s_pyarrow_says():
     volumes = [f"--volume={PROJECT}/plugins/module_utils:/collection/{MODULE_UTILS}:ro", f"--volume={PROJECT}/tests/data/parquet:/data:ro"]
+    volumes.append(f"--volume={PROJECT}/roles/batch_scoring/files:/job:ro")
     command = ["docker", "run", "--rm", "--interactive", "--network=none", *volumes, "--env=PYTHONPATH=/collection", "--user=0",
                newest("sparkflows-mlops-lab-prepared"), "python3", "-B", "-"]  # fmt: skip
     answers = json.loads(subprocess.run(command, input=LOOK, capture_output=True, text=True, check=True).stdout)
@@ -70,6 +89,8 @@ def test_what_the_stack_s_pyarrow_says():
     assert answers.pop("begin 0") == answers.pop("end 0") == [[columns, 300]]
     assert answers.pop("works") and not answers.pop("attacked")
     assert answers.pop("attack") == [[["x"], 2]]
+    assert answers.pop("job").count("A column has a type of Python's own, with which a file could run commands") == 2
+    assert not answers.pop("job attacked")
     assert answers.pop("account") == [[[], 65534]]
     assert len(answers) == 12
     for what, problem in answers.items():

@@ -2,6 +2,7 @@
 
 import io
 import os
+from contextlib import suppress
 from itertools import chain
 
 from .columns import check_columns, places_of
@@ -39,6 +40,7 @@ def score_parquet(scorer, source, staged, keep_extra):
     import pyarrow
     from pyarrow import parquet
 
+    distrust_types_of_python()
     table = parquet.ParquetFile(source)
     schema = table.schema_arrow
     check_columns(schema.names, scorer.columns, keep_extra)
@@ -80,6 +82,26 @@ def score_parquet(scorer, source, staged, keep_extra):
         writer.close()
         flush(target)
     return total
+
+
+def distrust_types_of_python():
+    """A file with such a type says what is run when it is opened (CVE-2023-47248, in pyarrow before 14.0.1)."""
+    import pyarrow
+
+    class Refused(pyarrow.ExtensionType):
+        def __init__(self):
+            super().__init__(pyarrow.null(), "arrow.py_extension_type")
+
+        def __arrow_ext_serialize__(self):
+            return b""
+
+        @classmethod
+        def __arrow_ext_deserialize__(cls, _storage_type, _serialized):
+            raise BadInput("A column has a type of Python's own, with which a file could run commands: write it with a plain type.")
+
+    with suppress(KeyError):  # later ones do not have it
+        pyarrow.unregister_extension_type("arrow.py_extension_type")
+    pyarrow.register_extension_type(Refused())
 
 
 def prediction_column(values, kind):
