@@ -21,6 +21,11 @@ from ansible_collections.sparkflows.mlops.plugins.filter.url_host import url_hos
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 
 UNITS = "/etc/systemd/system"
+# Of an instance alone, and all of them replace it when they differ.
+PROGRAMS = {"fetch_model.py": "mlflow_fetch_model.py", "model_workers.py": "model_workers.py", "model_requests.py": "model_requests.py"}
+# How Spark works for a served model. Nothing that could change a prediction, or the order of the rows, belongs here: Arrow makes nulls of NaN,
+# and another number of partitions sorts what was grouped otherwise.
+SPARK_SETTINGS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 CERTIFICATE_FILES = ("certificate_path", "key_path", "ca_path", "ca_key_path")
 # Of what a survey may ask: texts without a space at their ends.
 ANSWERS = {"model_serving_prune": {}}
@@ -62,6 +67,8 @@ def model_serving_problems(settings, listeners):
         *password_problems(users, "model_serving_users"),
         *(f'model_serving_names: "{name}" is no name or address of a host.' for name in names if not re.match("[A-Za-z0-9._:-]{1,253}$", name)),
         *sandbox_certificate_problems(settings["model_serving_environment"], [settings["mlops_config_dir"]], "model_serving_environment"),
+        *(f"model_serving_spark_settings has what is no setting of Spark (they begin with spark.): {name}"
+          for name in settings["model_serving_spark_settings"] if not str(name).startswith("spark.")),
         *answer_problems(settings, ANSWERS),
     ]
 
@@ -140,6 +147,7 @@ def served_model_files(models, places):
         {"path": f"{places['config_dir']}/models", "state": "directory"},
         {"path": f"{places['data_dir']}/models", **data},
     ]
+    spark = {**SPARK_SETTINGS, **places["spark_settings"]}
     for model in models:
         paths = paths_of(model["slot"], places)
         variables = {"environment_variables": environment_of(model, places)}
@@ -148,8 +156,8 @@ def served_model_files(models, places):
             {"path": paths["data"], **data},
             {"path": paths["environment"], "template": "environment.j2", "variables": variables, "secret": True, **readers},
             {"path": paths["programs"], "state": "directory"},
-            {"path": f"{paths['programs']}/fetch_model.py", "source": "mlflow_fetch_model.py"},
-            {"path": f"{paths['programs']}/model_workers.py", "source": "model_workers.py"},
+            *({"path": f"{paths['programs']}/{name}", "source": source} for name, source in PROGRAMS.items()),
+            {"path": f"{paths['programs']}/spark-defaults.conf", "template": "spark-defaults.conf.j2", "variables": {"spark_settings": spark}},
             {"path": paths["unit"], "template": "mlflow-model.service.j2", "variables": {"model": model}},
         ]
     return files
@@ -164,7 +172,7 @@ def outdated_models(models, changed_paths, places):
 
     def differs(slot):
         paths = paths_of(slot, places)
-        own = (paths["unit"], paths["environment"], f"{paths['programs']}/model_workers.py", f"{paths['programs']}/fetch_model.py")
+        own = (paths["unit"], paths["environment"], *(f"{paths['programs']}/{name}" for name in (*PROGRAMS, "spark-defaults.conf")))
         return any(path in changed_paths for path in own)
 
     return [model for model in models if not model["live"] or differs(model["live"])]

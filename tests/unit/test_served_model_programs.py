@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 FILES = Path(__file__).resolve().parents[2] / "roles" / "model_serving" / "files"
 
@@ -89,11 +91,16 @@ def test_a_tool_that_ends_does_not_count(worker, case):
 
 
 # ---- columns
-@pytest.fixture(name="workers")
-def fixture_workers(monkeypatch, tmp_path):
+def load_workers():
     specification = importlib.util.spec_from_file_location("model_workers", FILES / "model_workers.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(name="workers")
+def fixture_workers(monkeypatch, tmp_path):
+    module = load_workers()
     monkeypatch.setenv("SERVED_MODEL_DIR", str(tmp_path))
     (tmp_path / "MLmodel").write_text(yaml.safe_dump({"signature": {"inputs": json.dumps([{"name": "x", "type": "double"}])}}))
     return module
@@ -142,6 +149,18 @@ def test_requests_with_very_many_columns_are_refused_at_once(workers, kind, body
 ])  # fmt: skip
 def test_other_requests_reach_the_model_as_they_are(workers, kind, body):
     assert post(workers, kind, body) == ("200 OK", body)
+
+
+KEYS = st.sampled_from(["data", "columns", "inputs", "a", "b"])
+JSON = st.recursive(st.integers(0, 9), lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner))
+
+
+@given(JSON)
+def test_a_request_has_no_more_columns_than_one_more_than_commas(data):
+    """Others are not read."""
+    body = json.dumps(data).encode()
+    for kind in ("application/json", "text/csv"):
+        assert load_workers().columns(kind, body) <= body.count(b",") + 1
 
 
 @pytest.mark.parametrize("model, most", [

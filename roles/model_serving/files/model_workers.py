@@ -7,6 +7,7 @@ A request with very many columns is refused before pandas sees it: half a megaby
 answered. SERVED_MODEL_MAX_COLUMNS says how many a request may have.
 """
 import csv
+import importlib
 import io
 import json
 import os
@@ -44,7 +45,8 @@ def watch(worker, needed):
     """needed: what was there when the model had been loaded."""
     since = {}
     while True:
-        time.sleep(INTERVAL)
+        # Looking through all processes takes time from a model that has no Java.
+        time.sleep(INTERVAL if needed or since else SETTLED / 2)
         alive, now = java_children(), time.monotonic()
         dead = needed - alive
         if dead:
@@ -102,7 +104,8 @@ class Narrow:
         if environ["REQUEST_METHOD"] == "POST":
             body = environ["wsgi.input"].read()
             environ["wsgi.input"] = io.BytesIO(body)
-            found = columns(environ.get("CONTENT_TYPE", ""), body)
+            # Fewer commas cannot make too many columns, and most requests are not read twice.
+            found = columns(environ.get("CONTENT_TYPE", ""), body) if body.count(b",") >= self.most else 0
             if found > self.most:
                 message = f"The request has {found} columns, and this model takes {self.most} at most (SERVED_MODEL_MAX_COLUMNS)."
                 start_response("400 BAD REQUEST", [("Content-Type", "application/json")])
@@ -111,5 +114,8 @@ class Narrow:
 
 
 def post_worker_init(worker):
+    # It lies beside this file.
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    importlib.import_module("model_requests").quicken(worker.log, sys.modules)
     worker.wsgi = Narrow(worker.wsgi, most_columns())
     threading.Thread(target=watch, args=(worker, java_children()), daemon=True).start()

@@ -17,7 +17,7 @@ WINE = {"name": "wine", "stage": "Production", "port": "5002"}
 VERSIONS = [{"name": name, "version": "1", "current_stage": "Production", "status": "READY", "creation_timestamp": 7} for name in ("iris", "wine")]
 REGISTRY = {"status": 200, "json": {"model_versions": VERSIONS}}
 PLACES = {"home": "/opt/mlflow", "config_dir": "/etc/mlflow", "data_dir": "/var/lib/mlflow", "account": {"owner": "mlflow", "group": "ml"},
-          "variables": {"MLFLOW_TRACKING_URI": URI, "MLFLOW_TRACKING_PASSWORD": "secret"}}  # fmt: skip
+          "variables": {"MLFLOW_TRACKING_URI": URI, "MLFLOW_TRACKING_PASSWORD": "secret"}, "spark_settings": {}}  # fmt: skip
 
 
 def plan(models, found=None, registry=REGISTRY, prune=False):
@@ -100,6 +100,16 @@ def test_files_of_an_instance():
     assert "secret" not in str([file for path, file in files.items() if path != environment["path"]])
 
 
+@pytest.mark.parametrize(("own", "ui"), [({}, "false"), ({"spark.ui.enabled": True, "spark.driver.memory": "2g"}, True)])
+def test_own_settings_of_spark_go_before_the_role_s(own, ui):
+    files = FILTERS["served_model_files"](plan([IRIS, WINE])["models"], {**PLACES, "spark_settings": own})
+    written = {file["path"]: file["variables"]["spark_settings"] for file in files if file.get("template") == "spark-defaults.conf.j2"}
+    assert set(written) == {f"/opt/mlflow/libexec/models/{name}/spark-defaults.conf" for name in ("iris", "wine")}
+    assert all(settings == {**settings, **own, "spark.ui.enabled": ui} for settings in written.values())
+    # Settings with which predictions are others.
+    assert not any("arrow" in name or "partitions" in name for settings in written.values() for name in settings)
+
+
 def test_own_arguments_of_gunicorn_stay():
     places = {**PLACES, "variables": {"GUNICORN_CMD_ARGS": "--log-level debug"}}
     files = FILTERS["served_model_files"](plan([IRIS])["models"], places)
@@ -123,7 +133,8 @@ def test_a_model_is_replaced_if_a_file_of_its_instance_differs():
 
     assert outdated() == ["new"] == outdated("/etc/mlflow/models", "/etc/mlflow/models/iris@2.env", "/var/lib/mlflow/models/iris")
     for path in ("/etc/mlflow/models/{}.env", "/etc/systemd/system/mlflow-model@{}.service", "/opt/mlflow/libexec/models/{}/fetch_model.py",
-                 "/opt/mlflow/libexec/models/{}/model_workers.py"):  # fmt: skip
+                 "/opt/mlflow/libexec/models/{}/model_workers.py", "/opt/mlflow/libexec/models/{}/model_requests.py",
+                 "/opt/mlflow/libexec/models/{}/spark-defaults.conf"):  # fmt: skip
         assert outdated(path.format("iris")) == ["iris", "new"] and outdated(path.format("wine@2")) == ["wine", "new"]
 
 
@@ -140,7 +151,8 @@ def test_sites_and_addresses():
 SETTINGS = {
     "model_serving_certificate": {}, "model_serving_environment": {}, "model_serving_models": [IRIS, WINE],
     "model_serving_names": ["ml.example.com"],
-    "model_serving_prune": "false", "model_serving_users": [{"name": "a", "password": "b"}], "mlops_config_dir": "/etc/mlflow",
+    "model_serving_prune": "false", "model_serving_spark_settings": {"spark.driver.memory": "2g"},
+    "model_serving_users": [{"name": "a", "password": "b"}], "mlops_config_dir": "/etc/mlflow",
     "mlops_serving_scheme": "http", "serving_ports": [5001, 5020],
 }  # fmt: skip
 
@@ -155,6 +167,7 @@ SETTINGS = {
     ({"model_serving_users": [{"name": "a", "password": ""}]}, "the password of a is empty"),
     ({"model_serving_names": ["https://ml.example.com"]}, '"https://ml.example.com" is no name or address'),
     ({"model_serving_environment": {"SSL_CERT_FILE": "/etc/mlflow/ca.pem"}}, "model_serving_environment.SSL_CERT_FILE lies in /etc/mlflow"),
+    ({"model_serving_spark_settings": {"driver.memory": "2g"}}, "no setting of Spark (they begin with spark.): driver.memory"),
     ({"model_serving_prune": " yes"}, "model_serving_prune is ' yes'"),
 ])  # fmt: skip
 def test_settings(changed, words):
