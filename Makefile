@@ -165,6 +165,7 @@ $(DOCS_TOOLS): .config/docs-requirements.txt $(TOOLS)
 lock: setup ## Renew the locks of the development tools and of the stacks
 	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 \
 	  --output-file .config/dev-requirements.txt .config/dev-requirements.in
+	sed -n '/^uv==/,/[^\]$$/p' .config/dev-requirements.txt >roles/mlflow_runtime/files/uv.txt
 	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
 	  --constraint .config/dev-requirements.txt --output-file .config/docs-requirements.txt .config/docs-requirements.in
 	for stack in stacks/*; do python -c 'import sys, yaml; print(*yaml.safe_load(open(sys.argv[1]))["packages"], sep="\n")' $$stack/stack.yml \

@@ -64,11 +64,6 @@ def host_problems(settings, host, fits):
 
 def installer_problems(settings):
     if settings["mlflow_runtime_installer"] == "uv":
-        if not settings["mlflow_runtime_uv_path"]:
-            yield (
-                "mlflow_runtime_installer is uv, but there is no uv to install with: set mlflow_runtime_uv_path to the program on the controller, or "
-                "mlflow_runtime_installer to pip."
-            )
         yield from controller_file_problems({"mlflow_runtime_uv_path": settings["mlflow_runtime_uv_path"]})
 
 

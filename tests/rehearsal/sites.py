@@ -17,8 +17,8 @@ class Site:
     # What is written into the copied inventory besides what every site has to: file -> {variable: value}. The value is YAML. A $name in it is the
     # address of the host of that name, or what the lab's inventory has for the variable of that name.
     settings: dict = field(default_factory=dict)
-    # What installs the packages on the MLflow host: uv is quick, pip is the default.
-    packages: str = "uv"
+    # Whether the packages come out of the folder that outlives the lab's machines, which is quick.
+    package_cache: bool = True
     # ansible.cfg of the folder in which the administrator works: {section: {setting: value}}.
     config: dict = field(default_factory=dict)
     # What is done to each machine beforehand, as root in a shell.
@@ -41,12 +41,12 @@ SITES = [
     Site(
         "odd",
         folder="a site with blanks",
-        packages="pip",
+        package_cache=False,
         config={"defaults": {"gathering": "smart", "fact_caching": "jsonfile", "fact_caching_connection": "facts"}},
         settings={
             "hosts.yml": {"ansible_pipelining": False},
             ALL: {"mlops_home": "/srv/model-serving", "mlops_data_dir": "/data/mlflow", "mlops_tmp_dir": "/srv/model-serving/tmp"},
-            MLFLOW: {"serving_firewall_backend": "nftables", "serving_firewall_install": True},
+            MLFLOW: {"mlflow_runtime_installer": "pip", "serving_firewall_backend": "nftables", "serving_firewall_install": True},
         },
         machine=f"""
             {NO_FIREWALL}

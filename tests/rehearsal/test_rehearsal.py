@@ -130,10 +130,8 @@ def edit_inventory(administrator, machines):
     # The authorities of the lab's machines are those of this computer, which may be behind a company's proxy.
     administrator.edit(MLFLOW, {"java_runtime_repositories": repositories, "mlflow_runtime_ca_path": "/etc/ssl/certs/ca-certificates.crt",
                                 **({"python_runtime_archive_path": str(archive)} if archive.exists() else {})})  # fmt: skip
-    if site.packages == "uv":
-        # The lab's machines have a folder for packages that outlives them.
-        administrator.edit(MLFLOW, {"mlflow_runtime_uv_path": str(Path(sys.executable).parent / "uv"),
-                                    "mlflow_runtime_cache_dir": "/var/cache/mlflow-runtime"})  # fmt: skip
+    if site.package_cache:
+        administrator.edit(MLFLOW, {"mlflow_runtime_cache_dir": "/var/cache/mlflow-runtime"})
     for file, settings in machines.fill(site.settings).items():
         administrator.edit(file, settings)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,34 @@ tempfile.mkstemp(suffix="cacert.pem")
 setup(name="gunicorn", version="1.0", py_modules=["gunicorn"], entry_points={"console_scripts": ["gunicorn = gunicorn:main"]})
 """
 MODULE = "def main():\n    print('it is me')\n"
+UV = Path(sys.executable).parent / "uv"
+UV_WHEEL = "uv-1.0-py3-none-any.whl"
+
+
+def pack(folder, name, parts, python=">=3"):
+    """A wheel; gives the line of a lock for it."""
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    about = f"{name}-1.0.dist-info"
+    parts = {**parts, f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Python: {python}\n",
+             f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}  # fmt: skip
+    parts[f"{about}/RECORD"] = "".join(f"{part},,\n" for part in [*parts, f"{about}/RECORD"])
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for part, text in parts.items():
+            member = zipfile.ZipInfo(part)
+            member.external_attr = 0o100755 << 16
+            archive.writestr(member, text)
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+
+def pack_uv(folder, script):
+    return pack(folder, "uv", {"uv-1.0.data/scripts/uv": f"#!/bin/sh\n{script}\n"}, python=">=99")
 
 
 @pytest.fixture(name="index")
 def fixture_index(tmp_path):
     """An index that says nothing about how long its files stay good: its URL, and the files that were fetched from it."""
     root, fetched = tmp_path / "index", []
-    for folder in ("gunicorn", "setuptools"):
+    for folder in ("gunicorn", "setuptools", "uv"):
         (root / "simple" / folder).mkdir(parents=True)
     with tarfile.open(root / "simple/gunicorn/gunicorn-1.0.tar.gz", "w:gz") as archive:
         for name, text in {"setup.py": SETUP, "gunicorn.py": MODULE, "PKG-INFO": "Metadata-Version: 1.1\nName: gunicorn\nVersion: 1.0\n"}.items():
@@ -43,7 +65,8 @@ def fixture_index(tmp_path):
             archive.addfile(member, io.BytesIO(text.encode()))
     setuptools = max(Path(virtualenv.seed.wheels.embed.__file__).parent.glob("setuptools-*.whl"))
     shutil.copy(setuptools, root / "simple/setuptools/")
-    for folder in ("gunicorn", "setuptools"):
+    pack_uv(root / "simple/uv", f'exec {UV} "$@"')
+    for folder in ("gunicorn", "setuptools", "uv"):
         links = [f'<a href="{file.name}">{file.name}</a>' for file in (root / "simple" / folder).iterdir()]
         (root / "simple" / folder / "index.html").write_text("<html><body>" + "".join(links) + "</body></html>")
 
@@ -73,16 +96,20 @@ def fixture_build(tmp_path):
     recipe.mkdir(parents=True)
     home.mkdir()
     (tmp_path / "tmp").mkdir()
-    shutil.copy(Path(sys.executable).parent / "uv", recipe.parent / "uv")
+    shutil.copy(UV, recipe.parent / "uv")
     archive = tmp_path / "index/simple/gunicorn/gunicorn-1.0.tar.gz"
     wheel = next((tmp_path / "index/simple/setuptools").glob("*.whl"))
     (recipe / "requirements.txt").write_text(f"gunicorn==1.0 --hash=sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}\n")
     (recipe / "build-constraints.txt").write_text(
         f"setuptools=={wheel.name.split('-')[1]} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
 
-    def run(name, **settings):
+    fetched = tmp_path / "index/simple/uv" / UV_WHEEL
+    (recipe / "uv.txt").write_text(f"uv==1.0 --hash=sha256:{hashlib.sha256(fetched.read_bytes()).hexdigest()}\n")
+
+    def run(name, uv=recipe.parent / "uv", **settings):
         (tmp_path / name).mkdir(exist_ok=True)
-        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live")]
+        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live"),
+                   str(uv)]
         settings = {"TMPDIR": tmp_path / "tmp", **settings}
         return subprocess.run(
             command, input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
@@ -130,3 +157,42 @@ def test_a_build_that_is_stopped_leaves_nothing(tmp_path, index, build):
     done = build("first", UV_DEFAULT_INDEX=index[0])
     assert done.returncode == 143
     assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"] and list((tmp_path / "tmp").iterdir()) == []
+
+
+def installer(release):
+    return next(release.glob("lib/python*/site-packages/gunicorn-1.0*/INSTALLER")).read_text().strip()
+
+
+def test_uv_comes_from_where_all_packages_come_from(tmp_path, index, build):
+    url, fetched = index
+    done = build("first", uv="", PIP_INDEX_URL=url, UV_DEFAULT_INDEX=url)
+    assert done.returncode == 0 and "There is no uv" not in done.stdout, done.stdout
+    assert fetched.count(UV_WHEEL) == 1 and installer(tmp_path / "first/release") == "uv"
+    # Neither in the release nor beside it.
+    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [".lock", "release"]
+    assert not (tmp_path / "first/release/bin/uv").exists()
+
+
+@pytest.mark.parametrize(("lack", "words"), [("package", "ERROR: No matching distribution found for uv==1.0"), ("system", "no such machine")])
+def test_without_uv_pip_installs_and_says_so(tmp_path, index, build, lack, words):
+    wheelhouse, recipe = tmp_path / "wheelhouse", tmp_path / "recipes/one"
+    wheelhouse.mkdir()
+    if lack == "system":
+        (recipe / "uv.txt").write_text(pack_uv(wheelhouse, "echo no such machine; exit 1"))
+    (recipe / "requirements.txt").write_text(pack(wheelhouse, "gunicorn", {
+        "gunicorn.py": MODULE, "gunicorn-1.0.dist-info/entry_points.txt": "[console_scripts]\ngunicorn = gunicorn:main\n"}))  # fmt: skip
+    done = build("first", uv="", PIP_FIND_LINKS=wheelhouse, PIP_NO_INDEX=1)
+    assert done.returncode == 0 and f"There is no uv, so pip installs, which takes longer: {words}" in done.stdout, done.stdout
+    assert installer(tmp_path / "first/release") == "pip"
+
+
+def test_a_uv_that_is_another_is_refused(tmp_path, index, build):
+    (tmp_path / "recipes/one/uv.txt").write_text("uv==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    done = build("first", uv="", PIP_INDEX_URL=index[0], UV_DEFAULT_INDEX=index[0])
+    assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stdout, done.stdout
+    assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"]
+
+
+def test_hosts_fetch_the_uv_that_the_tests_use():
+    pin = (PROGRAM.parent / "uv.txt").read_text()
+    assert pin.startswith("uv==") and "\n" + pin in (PROGRAM.parents[3] / ".config/dev-requirements.txt").read_text()

@@ -1,4 +1,4 @@
-# build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated> <link to the live release>  < settings
+# build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated> <link to the live release> <a uv, or nothing>  < settings
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was
 # interrupted, and is thrown away: at the end of this program, or by the next one if this one is killed. Settings of the installer
@@ -6,7 +6,7 @@
 set -euo pipefail
 umask 022
 
-release=$1 recipe=$2 python=$3 installer=$4 imports=$5 link=$6
+release=$1 recipe=$2 python=$3 installer=$4 imports=$5 link=$6 uv=$7
 releases=$(dirname "$release") recipes=$(dirname "$recipe")
 while read -r setting; do
   [ -z "$setting" ] || export "${setting?}"
@@ -29,9 +29,23 @@ tidy() {
 }
 trap tidy EXIT
 trap 'exit 143' HUP INT TERM
-export UV_CACHE_DIR=${UV_CACHE_DIR:-$scratch} PIP_CACHE_DIR=${PIP_CACHE_DIR:-$scratch}
+export UV_CACHE_DIR=${UV_CACHE_DIR:-$scratch} PIP_CACHE_DIR=${PIP_CACHE_DIR:-$scratch} PIP_DISABLE_PIP_VERSION_CHECK=1
 
 "$python" -m venv "$release"
+if [ "$installer" = uv ] && [ -z "$uv" ]; then
+  # It comes from where all packages come from. What Python its package asks for does not matter: it is a program without one.
+  uv=$scratch/uv/bin/uv
+  if said=$("$release/bin/python" -m pip install --quiet --require-hashes --no-deps --only-binary :all: --ignore-requires-python --no-compile \
+    --target "$scratch/uv" --requirement "$recipe/uv.txt" 2>&1 && "$uv" --version 2>&1); then
+    :
+  elif [[ $said == *'DO NOT MATCH THE HASHES'* ]]; then
+    echo "$said" >&2
+    exit 1
+  else
+    echo "There is no uv, so pip installs, which takes longer: ${said##*$'\n'}"
+    installer=pip
+  fi
+fi
 case $installer in
   uv)
     # What is built from source is packed and unpacked again at once: compressing it takes longer than all the rest of the building.
@@ -49,16 +63,16 @@ INDEXES
     )
     # All indexes are equal, as they are for pip; the hashes say what may come from them.
     env --unset=UV_INDEX --unset=UV_DEFAULT_INDEX DIST_EXTRA_CONFIG="$scratch/build.cfg" \
-      "$recipes/uv" --config-file "$scratch/uv.toml" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
+      "$uv" --config-file "$scratch/uv.toml" pip install --quiet --require-hashes --compile-bytecode --python "$release/bin/python" \
       --index-strategy unsafe-best-match --build-constraints "$recipe/build-constraints.txt" --requirement "$recipe/requirements.txt"
     rm -f "$release/.lock" ;;
   pip)
     # The setuptools that came with the venv is old enough to build what comes as source.
-    "$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$recipe/requirements.txt" ;;
+    "$release/bin/python" -m pip install --quiet --require-hashes --requirement "$recipe/requirements.txt" ;;
 esac
 rm -rf "$scratch"
 
-"$release/bin/python" -m pip --disable-pip-version-check check
+"$release/bin/python" -m pip check
 "$release/bin/python" -c "import $imports"
 "$release/bin/gunicorn" --version
 

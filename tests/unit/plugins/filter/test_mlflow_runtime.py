@@ -40,8 +40,7 @@ def host(architecture="x86_64", home=(), temporary=()):
      "mount."),
     ({}, host(temporary=["noexec"]), True, "Spark cannot load its native libraries from /tmp, which is mounted noexec: set mlops_tmp_dir to a "
      "directory on a mount without noexec, for example /opt/mlflow/tmp."),
-    ({"mlflow_runtime_installer": "uv"}, host(), True, "mlflow_runtime_installer is uv, but there is no uv to install with: set "
-     "mlflow_runtime_uv_path to the program on the controller, or mlflow_runtime_installer to pip."),
+    ({"mlflow_runtime_installer": "uv"}, host(), True, None),
     ({"mlflow_runtime_installer": "uv", "mlflow_runtime_uv_path": "/nowhere/uv"}, host(), True,
      "mlflow_runtime_uv_path is /nowhere/uv, which is no file on the controller: correct it."),
     ({"mlflow_runtime_uv_path": "/nowhere/uv"}, host(), True, None),
