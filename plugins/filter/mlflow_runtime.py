@@ -72,8 +72,29 @@ def lock_problems(settings, lock):
         yield f"the stack {settings['mlops_stack']} has no lock {lock}: correct mlops_stack or mlops_stack_dir."
 
 
+def mlflow_runtime_turn(wanted, host, turn):
+    """Of the hosts that want the same, the first that has not had its turn builds."""
+    wanted = [want for want in wanted if want]
+    mine = next(want for want in wanted if want["host"] == host)
+    had = [*turn.get("had", []), *([turn["builder"]] if turn else [])]
+    alike = [want for want in wanted if same(want, mine) and want["host"] not in had]
+    if not mine["shares"] or not alike:
+        alike = [mine]
+    builder, *receivers = alike
+    suffix = "zst" if all(want["zstd"] for want in alike) else "gz"
+    return {"builder": builder["host"], "receivers": [want["host"] for want in receivers], "suffix": suffix, "had": had}
+
+
+def same(one, other):
+    return all(one[name] == other[name] for name in ("release", "python", "architecture", "distribution", "shares"))
+
+
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self):
-        return {"mlflow_runtime_options": mlflow_runtime_options, "mlflow_runtime_problems": mlflow_runtime_problems}
+        return {
+            "mlflow_runtime_options": mlflow_runtime_options,
+            "mlflow_runtime_problems": mlflow_runtime_problems,
+            "mlflow_runtime_turn": mlflow_runtime_turn,
+        }

@@ -97,19 +97,19 @@ def fixture_build(tmp_path):
     home.mkdir()
     (tmp_path / "tmp").mkdir()
     shutil.copy(UV, recipe.parent / "uv")
-    archive = tmp_path / "index/simple/gunicorn/gunicorn-1.0.tar.gz"
+    sdist = tmp_path / "index/simple/gunicorn/gunicorn-1.0.tar.gz"
     wheel = next((tmp_path / "index/simple/setuptools").glob("*.whl"))
-    (recipe / "requirements.txt").write_text(f"gunicorn==1.0 --hash=sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}\n")
+    (recipe / "requirements.txt").write_text(f"gunicorn==1.0 --hash=sha256:{hashlib.sha256(sdist.read_bytes()).hexdigest()}\n")
     (recipe / "build-constraints.txt").write_text(
         f"setuptools=={wheel.name.split('-')[1]} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
 
     fetched = tmp_path / "index/simple/uv" / UV_WHEEL
     (recipe / "uv.txt").write_text(f"uv==1.0 --hash=sha256:{hashlib.sha256(fetched.read_bytes()).hexdigest()}\n")
 
-    def run(name, uv=recipe.parent / "uv", **settings):
+    def run(name, source="uv", uv=recipe.parent / "uv", archive=None, **settings):
         (tmp_path / name).mkdir(exist_ok=True)
-        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, "uv", "gunicorn", str(tmp_path / "live"),
-                   str(uv)]
+        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, source, "gunicorn", str(tmp_path / "live"),
+                   str(uv), str(archive or tmp_path / "none.tar.gz")]  # fmt: skip
         settings = {"TMPDIR": tmp_path / "tmp", **settings}
         return subprocess.run(
             command, input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
@@ -191,6 +191,40 @@ def test_a_uv_that_is_another_is_refused(tmp_path, index, build):
     done = build("first", uv="", PIP_INDEX_URL=index[0], UV_DEFAULT_INDEX=index[0])
     assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stdout, done.stdout
     assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"]
+
+
+def pack_release(release, archive):
+    command = ["bash", PROGRAM.parent / "pack_release.sh", release, archive]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("suffix", ["gz", pytest.param("zst", marks=pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd here"))])
+def test_a_release_goes_to_another_host(tmp_path, index, build, suffix):
+    # Each host has it in the same place.
+    release, archive, kept = tmp_path / "first/release", tmp_path / f"release.tar.{suffix}", tmp_path / "kept"
+    assert build("first", UV_DEFAULT_INDEX=index[0]).returncode == 0
+    packed = pack_release(release, archive)
+    assert packed == hashlib.sha256(archive.read_bytes()).hexdigest()
+    release.rename(kept)
+    index[1].clear()
+    shutil.copy(archive, tmp_path / "again")
+    done = build("first", packed, archive=archive)
+    assert done.returncode == 0 and (release / ".complete").exists(), done.stdout
+    assert index[1] == [] and not archive.exists()
+    for path in kept.rglob("*"):
+        other = release / path.relative_to(kept)
+        assert path.is_symlink() or path.is_dir() or other.read_bytes() == path.read_bytes()
+
+    # One that is damaged, or does not do what it should: no release, and no word of it.
+    shutil.rmtree(release)
+    archive.write_bytes((tmp_path / "again").read_bytes()[:-1])
+    done = build("first", packed, archive=archive)
+    assert done.returncode != 0 and "is not what the other host has packed" in done.stdout, done.stdout
+    next(kept.glob("lib/python*/site-packages/gunicorn.py")).unlink()
+    packed = pack_release(kept, archive)
+    done = build("first", packed, archive=archive)
+    assert done.returncode != 0 and "No module named 'gunicorn'" in done.stdout, done.stdout
+    assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"] and not archive.exists()
 
 
 def test_hosts_fetch_the_uv_that_the_tests_use():

@@ -1,12 +1,12 @@
-# build_release.sh <release> <recipe> <python> <uv|pip> <modules to import, comma-separated> <link to the live release> <a uv, or nothing>  < settings
+# build_release.sh <release> <recipe> <python> <uv|pip|SHA-256> <modules to import, comma-separated> <link to the live release> <a uv, or nothing> <archive>  < settings
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was
 # interrupted, and is thrown away: at the end of this program, or by the next one if this one is killed. Settings of the installer
-# (NAME=value lines) come by stdin: some are secret.
+# (NAME=value lines) come by stdin: some are secret. With a SHA-256 it is what another host has made, in that archive.
 set -euo pipefail
 umask 022
 
-release=$1 recipe=$2 python=$3 installer=$4 imports=$5 link=$6 uv=$7
+release=$1 recipe=$2 python=$3 installer=$4 imports=$5 link=$6 uv=$7 archive=$8
 releases=$(dirname "$release") recipes=$(dirname "$recipe")
 while read -r setting; do
   [ -z "$setting" ] || export "${setting?}"
@@ -24,14 +24,14 @@ mkdir "$scratch"
 TMPDIR=$(mktemp --directory --tmpdir mlflow-release.XXXXXX)
 export TMPDIR
 tidy() {
-  rm -rf "$scratch" "$TMPDIR"
+  rm -rf "$scratch" "$TMPDIR" "$archive"
   [ -e "$release/.complete" ] || rm -rf "$release"
 }
 trap tidy EXIT
 trap 'exit 143' HUP INT TERM
 export UV_CACHE_DIR=${UV_CACHE_DIR:-$scratch} PIP_CACHE_DIR=${PIP_CACHE_DIR:-$scratch} PIP_DISABLE_PIP_VERSION_CHECK=1
 
-"$python" -m venv "$release"
+case $installer in uv | pip) "$python" -m venv "$release" ;; esac
 if [ "$installer" = uv ] && [ -z "$uv" ]; then
   # It comes from where all packages come from. What Python its package asks for does not matter: it is a program without one.
   uv=$scratch/uv/bin/uv
@@ -69,6 +69,13 @@ INDEXES
   pip)
     # The setuptools that came with the venv is old enough to build what comes as source.
     "$release/bin/python" -m pip install --quiet --require-hashes --requirement "$recipe/requirements.txt" ;;
+  *)
+    sha256sum --check --status <<<"$installer  $archive" || { echo "the archive of the release is not what the other host has packed" >&2; exit 1; }
+    mkdir "$release"
+    case $archive in
+      *.zst) zstd --quiet --decompress --stdout "$archive" ;;
+      *) gzip --decompress --stdout "$archive" ;;
+    esac | tar --extract --directory "$release" --no-same-owner ;;
 esac
 rm -rf "$scratch"
 

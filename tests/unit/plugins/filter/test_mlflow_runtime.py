@@ -64,3 +64,31 @@ def test_what_the_installers_are_told():
         "PIP_INDEX_URL=https://ada:x@i/simple", "UV_DEFAULT_INDEX=https://ada:x@i/simple", "PIP_EXTRA_INDEX_URL=https://a https://b",
         "UV_INDEX=https://a https://b", "PIP_FIND_LINKS=/w", "UV_FIND_LINKS=/w", "PIP_NO_INDEX=1", "UV_NO_INDEX=1", "PIP_CERT=/ca",
         "SSL_CERT_FILE=/ca", "UV_CACHE_DIR=/c d", "PIP_CACHE_DIR=/c d", "TMPDIR=/t"]  # fmt: skip
+
+
+def wants(host, **other):
+    distribution = {"id": "debian", "version": "13"}
+    same = {"release": "/r", "python": "/p", "architecture": "x86_64", "distribution": distribution, "zstd": True, "shares": True}
+    return {"host": host, **same, **other}
+
+
+# The hosts, who asks, the turn before, and the turn: who builds, who receives, packed how, and who had a turn.
+@pytest.mark.parametrize(("wanted", "host", "before", "turn"), [
+    ([wants("a")], "a", {}, ("a", [], "zst", [])),
+    ([wants("a"), wants("b"), wants("c")], "a", {}, ("a", ["b", "c"], "zst", [])),
+    ([wants("a"), wants("b"), wants("c")], "c", {}, ("a", ["b", "c"], "zst", [])),
+    ([wants("a"), wants("b", zstd=False)], "a", {}, ("a", ["b"], "gz", [])),
+    # What has it already wants nothing.
+    ([{}, wants("b")], "b", {}, ("b", [], "zst", [])),
+    ([wants("a", release="/q"), wants("b")], "b", {}, ("b", [], "zst", [])),
+    ([wants("a", python="/q"), wants("b")], "b", {}, ("b", [], "zst", [])),
+    ([wants("a", architecture="aarch64"), wants("b")], "b", {}, ("b", [], "zst", [])),
+    ([wants("a", distribution={"id": "debian", "version": "12"}), wants("b")], "b", {}, ("b", [], "zst", [])),
+    # One that does not share with others, others do not share with.
+    ([wants("a", shares=False), wants("b")], "b", {}, ("b", [], "zst", [])),
+    ([wants("a", shares=False), wants("b", shares=False)], "b", {}, ("b", [], "zst", [])),
+    ([wants("a"), wants("b"), wants("c")], "c", {"builder": "a", "had": []}, ("b", ["c"], "zst", ["a"])),
+    ([wants("a"), wants("b"), wants("c")], "c", {"builder": "b", "had": ["a"]}, ("c", [], "zst", ["a", "b"])),
+])  # fmt: skip
+def test_who_builds_and_who_gets_it_from_there(wanted, host, before, turn):
+    assert FILTERS["mlflow_runtime_turn"](wanted, host, before) == dict(zip(("builder", "receivers", "suffix", "had"), turn))
