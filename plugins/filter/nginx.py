@@ -15,6 +15,15 @@ from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import
 MADE_FROM = {"provided": ("certificate_path", "key_path"), "ca": ("ca_path", "ca_key_path")}
 
 
+def nginx_state(lines):
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    return {
+        "installed": found.get("package") == "installed",
+        "runs": found.get("ActiveState") == "active" and found.get("UnitFileState") == "enabled",
+        "default_site_is_unedited": found.get("default_site") == "unedited",
+    }
+
+
 def nginx_file_problems(files, folder):
     return [
         f"{file['path']} in nginx_files does not lie in {folder}: set its path to a file there."
@@ -73,4 +82,5 @@ class FilterModule:
             "nginx_certificate_problems": nginx_certificate_problems,
             "nginx_file_problems": nginx_file_problems,
             "nginx_files": nginx_files,
+            "nginx_state": nginx_state,
         }

@@ -164,6 +164,32 @@ host:
       description: C(NO_PROXY) that systemd gives all services (C(DefaultEnvironment)), empty if it gives none.
       type: str
       sample: .example.com
+    accounts:
+      description: Accounts of C(/etc/passwd) by name. Those of a directory service are not among them.
+      type: dict
+      contains:
+        group:
+          description: Name of the primary group, V(null) if C(/etc/group) has none of its number.
+          type: str
+        home:
+          description: Home directory.
+          type: str
+        shell:
+          description: Login shell.
+          type: str
+        comment:
+          description: Comment (GECOS).
+          type: str
+        locked:
+          description: Whether no password lets anybody in, V(null) if that may not be seen.
+          type: bool
+      sample:
+        mlflow:
+          group: mlflow
+          home: /var/lib/mlflow
+          shell: /usr/sbin/nologin
+          comment: MLflow
+          locked: true
 connect:
   description: One answer for each of O(connect), in the same order.
   returned: if O(connect) is given
@@ -338,6 +364,28 @@ def selinux(root="/"):
     return {"1": "enforcing", "0": "permissive"}.get(read(os.path.join(root, "sys/fs/selinux/enforce")).strip(), "disabled")
 
 
+def table(path):
+    """Rows of a file such as /etc/passwd."""
+    return [line.split(":") for line in read(path).splitlines() if ":" in line]
+
+
+def accounts(root="/"):
+    etc = os.path.join(root, "etc")
+    groups = {row[2]: row[0] for row in table(os.path.join(etc, "group")) if len(row) > 2}
+    passwords = {row[0]: row[1] for row in table(os.path.join(etc, "shadow"))}
+    return {
+        row[0]: {
+            "group": groups.get(row[3]),
+            "comment": row[4],
+            "home": row[5],
+            "shell": row[6],
+            "locked": passwords[row[0]].startswith(("!", "*")) if row[0] in passwords else None,
+        }
+        for row in table(os.path.join(etc, "passwd"))
+        if len(row) > 6
+    }
+
+
 def systemd(module):
     systemctl = module.get_bin_path("systemctl")
     text = module.run_command([systemctl, "--version"])[1] if systemctl else ""
@@ -423,6 +471,7 @@ def main():
             "selinux": selinux(),
             "systemd": systemd(module),
             "no_proxy": no_proxy(module),
+            "accounts": accounts(),
         }
     if connect is not None:
         with ThreadPoolExecutor(max_workers=32) as pool:

@@ -71,19 +71,30 @@ PLAY = """
   gather_facts: false
   environment: {PATH: "{{ folder }}:/usr/bin:/bin"}
   tasks:
-    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: default_site}
-      vars: {_nginx_default_site: "{{ folder }}/site", _nginx_default_site_source: "{{ folder }}/available"}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: install}
+      vars:
+        <<: &nothing_else {_nginx_own_files: [], mlops_selinux: never}
+        _nginx_default_site: "{{ folder }}/site"
+        _nginx_default_site_source: "{{ folder }}/available"
 - hosts: servers
   gather_facts: false
   environment: {PATH: "{{ folder }}:/usr/bin:/bin"}
   tasks:
-    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: default_site}
-      vars: {_nginx_is_debian: false, _nginx_default_site_source: "{{ folder }}/nginx.conf"}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: install}
+      vars:
+        <<: *nothing_else
+        _nginx_is_debian: false
+        _nginx_default_site_source: "{{ folder }}/nginx.conf"
 """
 
 
 def openssl(*arguments):
     return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+
+def program(path, script):
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -100,12 +111,11 @@ def fixture_folder(tmp_path_factory):
     for name, (made, dpkg, _goes) in SITES.items():
         (folder / name / "available").write_text("server {}")
         subprocess.run(made, shell=True, check=True, cwd=folder / name)
-        (folder / name / "dpkg").write_text("#!/bin/sh\n" + dpkg.format(folder=folder / name) + "\n")
-        (folder / name / "dpkg").chmod(0o755)
+        program(folder / name / "dpkg", dpkg.format(folder=folder / name))
+        program(folder / name / "dpkg-query", "echo package=installed")
     for name, (rpm, _goes) in SERVERS.items():
         (folder / name / "nginx.conf").write_text(NGINX_CONF % SERVER)
-        (folder / name / "rpm").write_text("#!/bin/sh\n" + rpm.format(folder=folder / name) + "\n")
-        (folder / name / "rpm").chmod(0o755)
+        program(folder / name / "rpm", '[ "$1" = --query ] && echo package=installed && exit\n' + rpm.format(folder=folder / name))
     own = {"folder": f"{folder}/{{{{ inventory_hostname }}}}"}
     cases = {name: {"between": between, "then": then} for name, (between, then, _new) in CERTIFICATES.items()}
     done = run_in(folder, {"all": {"vars": {**LOCAL, **own}, "children": {

@@ -176,12 +176,12 @@ def test_what_a_distribution_has_is_known_before_anything_is_installed(tmp_path)
 # ---- packages
 # What the distribution's own database says of nginx's package, and whether the package manager is asked for it.
 PACKAGES = {
-    "there": ("debian", 'test "$4" = nginx && printf installed', {}, False),
+    "there": ("debian", 'test "$4" = nginx && echo package=installed', {}, False),
     "missing": ("debian", "echo no packages found matching nginx >&2; exit 1", {}, True),
-    "removed": ("debian", "printf config-files", {}, True),
-    "cut-off": ("debian", "printf half-installed", {}, True),
-    "another": ("debian", 'test "$4" = nginx && printf installed', {"nginx_package": "nginx-extras"}, True),
-    "el-there": ("rocky", 'test "$4" = nginx && printf installed', {}, False),
+    "removed": ("debian", "echo package=config-files", {}, True),
+    "cut-off": ("debian", "echo package=half-installed", {}, True),
+    "another": ("debian", 'test "$4" = nginx && echo package=installed', {"nginx_package": "nginx-extras"}, True),
+    "el-there": ("rocky", 'test "$4" = nginx && echo package=installed', {}, False),
     "el-missing": ("rocky", "echo package nginx is not installed; exit 1", {}, True),
     "no-database": ("rocky", "", {}, True),
 }

@@ -18,6 +18,18 @@ OWN = AUTHORITY.replace("authority", "own")
 CERTIFICATE = {"name": "mlflow", "method": "ca", "names": ["mlflow1.example.com", "192.0.2.11"]}
 
 
+@pytest.mark.parametrize(("lines", "true"), [
+    (["package=installed", "ActiveState=active", "UnitFileState=enabled"], ["installed", "runs"]),
+    (["package=installed", "ActiveState=active", "UnitFileState=disabled"], ["installed"]),
+    (["package=installed", "ActiveState=failed", "UnitFileState=enabled", "default_site=unedited"], ["installed", "default_site_is_unedited"]),
+    (["package=config-files", "ActiveState=inactive", "UnitFileState=", "default_site=edited"], []),
+    (["package nginx is not installed", "ActiveState=inactive", "UnitFileState="], []),
+    ([], []),
+])  # fmt: skip
+def test_what_nobody_could_say_is_not_there(lines, true):
+    assert [name for name, value in FILTERS["nginx_state"](lines).items() if value] == true
+
+
 @pytest.mark.parametrize(("path", "good"), [
     ("users", True), (".users", True), ("sub/users", False), ("", False), ("../passwd/", False)])  # fmt: skip
 def test_files_lie_in_one_folder(path, good):

@@ -50,6 +50,34 @@ def test_listener_with_its_owner(run, listener):
     assert found == [{"address": host, "port": port, "user": getpass.getuser(), "pid": os.getpid(), "process": name, "unit": ""}]
 
 
+PASSWD = """mlflow:x:995:994:MLflow:/var/lib/mlflow:/usr/sbin/nologin
+open:x:1000:1000:,,,:/home/open:/bin/bash
+foreign:x:1001:4711::/home/foreign:/bin/sh
+
++::::::
+"""
+
+
+def account(group, comment, home, shell, locked):
+    return {"group": group, "comment": comment, "home": home, "shell": shell, "locked": locked}
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_accounts(tmp_path, readable):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(PASSWD)
+    (tmp_path / "etc/group").write_text("mlflow:x:994:\nopen:x:1000:mlflow\n")
+    if readable:
+        (tmp_path / "etc/shadow").write_text("mlflow:!:19000::::::\nopen:$y$j9T:19000:0:99999:7:::\nforeign::19000::::::\n")
+    found = mlops_host_info.accounts(str(tmp_path))
+    assert found.pop("+", None) == account(None, "", "", "", None)
+    assert found == {
+        "mlflow": account("mlflow", "MLflow", "/var/lib/mlflow", "/usr/sbin/nologin", True if readable else None),
+        "open": account("open", ",,,", "/home/open", "/bin/bash", False if readable else None),
+        "foreign": account(None, "", "/home/foreign", "/bin/sh", False if readable else None),
+    }
+
+
 @pytest.mark.parametrize("said, found", [("1", "enforcing"), ("0", "permissive"), (None, "disabled")])
 def test_selinux(tmp_path, said, found):
     if said:
