@@ -226,3 +226,39 @@ def test_no_package_manager_is_asked_for_a_package_that_is_there(tmp_path):
     given = found["another"]["given"]
     assert given["name"] == "nginx-extras" and given["update_cache"] is True and given["policy_rc_d"] == 101
     assert found["there"]["changed"] is False
+
+
+# ---- accounts
+THERE = {"group": "mlflow", "comment": "MLflow", "home": "/var/lib/mlflow", "shell": "/usr/sbin/nologin", "locked": True}
+# What the host has of the account, and whether it is made or corrected.
+ACCOUNTS = {
+    "account-there": (THERE, False),
+    "account-missing": (None, True),
+    "other-group": ({**THERE, "group": "users"}, True),
+    "other-home": ({**THERE, "home": "/home/mlflow"}, True),
+    "with-a-shell": ({**THERE, "shell": "/bin/bash"}, True),
+    "with-a-password": ({**THERE, "locked": False}, True),
+    "nobody-can-say": ({**THERE, "locked": None}, True),
+}
+# On this computer nothing is made: in check mode the modules only say what they would do.
+MAKE_ACCOUNTS = """
+- hosts: accounts
+  gather_facts: false
+  check_mode: true
+  roles:
+    - {role: sparkflows.mlops.topology, when: false}
+  tasks:
+    - ansible.builtin.include_role: {name: sparkflows.mlops.topology, tasks_from: account}
+      vars: {mlops_account: "{{ _mlops_account }}"}
+"""
+
+
+def test_no_account_is_made_that_is_there(tmp_path):
+    hosts = {}
+    for name, (found, _made) in ACCOUNTS.items():
+        hosts[name] = {"__mlops_host": {"accounts": {"root": THERE, **({"mlflow": found} if found else {})}}}
+    done = run_in(tmp_path, {"accounts": {"hosts": hosts, "vars": LOCAL}}, MAKE_ACCOUNTS)
+    assert done.returncode == 0, done.output[-5000:]
+    for task in ("Make the group", "Make the account"):
+        said = done.output.partition(f": {task}] ")[2].partition("\n\n")[0]
+        assert {name: f"skipping: [{name}]" not in said for name in hosts} == {name: made for name, (_found, made) in ACCOUNTS.items()}, said
