@@ -58,8 +58,8 @@ class Rows:
         self.loads = session._jvm.org.apache.spark.mllib.api.python.SerDe.loads
 
     def replaced(self, session, data, schema, *others):
-        # Names alone, and rows of values: that is pandas.
-        if isinstance(data, list) and isinstance(schema, list) and data and type(data[0]) is tuple:
+        # Names alone, and rows of values: that is pandas. A Row is a kind of tuple, and is none of these.
+        if isinstance(data, list) and isinstance(schema, list) and data and type(data[0]) in (tuple,):
             return self.frame(session, data, schema)
         return self.before(session, data, schema, *others)
 
@@ -109,7 +109,11 @@ def quicken_spark(modules):
             raise RuntimeError("the rows of a sample are others")
         parameters = importlib.import_module("pyspark.ml.wrapper").JavaParams
         parameters._transfer_params_to_java = when_changed(parameters._transfer_params_to_java)
-        type(session)._create_dataframe = lambda *given: rows.replaced(*given)
+
+        def create(session, *given):
+            return rows.replaced(session, *given)
+
+        type(session)._create_dataframe = create
 
 
 def quicken(log, modules):
