@@ -70,7 +70,8 @@ def measure(bare, ours, body, pairs):
 
 
 def main(programs, model, ours, file, pairs):
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [f"{programs}/mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     with open("/tmp/bare_serving.log", "w", encoding="utf-8") as log:
