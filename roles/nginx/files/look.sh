@@ -1,4 +1,5 @@
-# What this host has of nginx, as name=value. $1: debian or rhel. $2: nginx's package. $3: the default site, empty where it is not asked about. $4: the package's file that it is in.
+# What this host has of nginx, as name=value. $1: debian or rhel. $2: nginx's package. $3: the default site, empty where it is not asked about.
+# $4: the package's file that it is in.
 if [ "$1" = debian ]; then
   dpkg-query --show --showformat 'package=${db:Status-Status}\n' "$2"
   [ "$(readlink "$3")" = "$4" ] && verify="dpkg --verify nginx-common"
