@@ -65,7 +65,7 @@ def scorer_image(settings):
     }
 
 
-def image_problems(settings):
+def image_problems(settings, artifact):
     release, image = str(settings["scorer_release"]), scorer_image(settings)
     digest = "(sha256:[0-9a-f]{64})?$" if image["from_archive"] else "sha256:[0-9a-f]{64}$"
     pattern = str(settings["scorer_tag_pattern"] or "").replace("{release}", re.escape(release))
@@ -87,6 +87,8 @@ def image_problems(settings):
             )
         if image["from_archive"] and not settings["scorer_image_sha256"]:
             yield "scorer_image_sha256 is empty: set it to the SHA-256 of the archive in scorer_image_path or scorer_image_url."
+        else:
+            yield from artifact.get("problems", ())
         if settings["scorer_registry_username"] and not settings["scorer_registry_password"]:
             yield f"scorer_registry_password is empty: set it to the password of {settings['scorer_registry_username']} at the registry."
         yield from controller_file_problems({"scorer_registry_ca_path": settings["scorer_registry_ca_path"]})
@@ -118,8 +120,8 @@ def run_problems(settings):
             yield f"{name} is {settings[name]}: set it to {wanted}."
 
 
-def scorer_problems(settings, engine, distribution):
-    return [*image_problems(settings), *engine_problems(settings, engine, distribution), *run_problems(settings)]
+def scorer_problems(settings, engine, distribution, artifact=None):
+    return [*image_problems(settings, artifact or {}), *engine_problems(settings, engine, distribution), *run_problems(settings)]
 
 
 def scorer_pull_problem(said, release, login_failed=False):

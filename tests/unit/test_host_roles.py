@@ -94,7 +94,6 @@ RELATIVE = """
   gather_facts: false
   vars:
     nginx_certificate: {name: mlflow, method: provided, certificate_path: files/mlflow.pem, key_path: files/mlflow.key}
-    mlops_artifact: {name: JDK, variable: java_runtime_archive, url: "", sha256: "", path: files/mlflow.pem}
   roles:
     - {role: sparkflows.mlops.scorer, when: false}
   tasks:
@@ -102,14 +101,14 @@ RELATIVE = """
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: certificate}
       vars: {nginx_certificate: {name: other, method: ca, ca_path: files/mlflow.pem, ca_key_path: files/mlflow.key, names: [mlflow1]}}
-    - ansible.builtin.include_role: {name: sparkflows.mlops.topology, tasks_from: fetch_artifact}
+    - ansible.builtin.include_role: {name: sparkflows.mlops.java_runtime, tasks_from: preflight}
     - ansible.builtin.include_role: {name: sparkflows.mlops.mlflow_runtime, tasks_from: preflight, public: true}
     - ansible.builtin.set_fact:
         found:
           scorer: "{{ _scorer_settings | sparkflows.mlops.scorer_problems({'can_talk_to_docker': true}, __mlops_host.distribution) }}"
           registry: "{{ _scorer_registry_ca }}"
           lock: "{{ lookup('ansible.builtin.file', _mlflow_runtime_lock) }}"
-          artifact: "{{ __mlops_artifact_path }}"
+          artifact: "{{ __java_runtime_artifact.path }}"
           stack: "{{ mlops_stack_data }}"
     - ansible.builtin.copy:
         content: "{{ found | to_json }}"
@@ -129,7 +128,8 @@ def test_a_relative_path_means_the_same_in_preflight_and_in_use(tmp_path):
     variables = dict(
         LOCAL, mlops_stack_dir="stack", mlflow_proxy_certificate_path="files/mlflow.pem", mlflow_proxy_key_path="files/mlflow.key",
         mlops_mlflow_username="ada", mlops_mlflow_password=CANARY, mlflow_proxy_listen_address="192.0.2.1", mlflow_runtime_uv_path="files/mlflow.pem",
-        mlflow_runtime_min_free_bytes=0, scorer_tag_pattern="", scorer_registry_ca_path="files/mlflow.pem", scorer_release="1",
+        java_runtime_method="archive", java_runtime_archive_path="files/mlflow.pem", mlflow_runtime_min_free_bytes=0,
+        scorer_tag_pattern="", scorer_registry_ca_path="files/mlflow.pem", scorer_release="1",
         scorer_images={"1": "r.example/s:1@sha256:" + "0" * 64})  # fmt: skip
     # As a playbook of the collection, it lies elsewhere.
     (tmp_path / "plays").mkdir()

@@ -91,6 +91,14 @@ def test_good_settings():
     assert problems(scorer_image_path="/i.tar", scorer_image_sha256="a", scorer_images={"3.3.42": GOOD.split("@")[0]}) == []
 
 
+def test_what_is_wrong_with_the_archive():
+    engine, wrong = {"can_talk_to_docker": True}, {"problems": ["the image is not there."]}
+    settings = {**SETTINGS, "scorer_image_path": "/i.tar", "scorer_image_sha256": "a"}
+    assert FILTERS["scorer_problems"](settings, engine, {"id": "debian"}, wrong) == ["the image is not there."]
+    # Which the missing digest already says.
+    assert len(FILTERS["scorer_problems"]({**settings, "scorer_image_sha256": ""}, engine, {"id": "debian"}, wrong)) == 1
+
+
 NO_ENGINE = (
     "No Docker engine answers ({}). Start it, or set scorer_engine_install to true to install the engine of the distribution and what is needed "
     "to talk to it."
