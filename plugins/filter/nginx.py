@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import datetime, timedelta, timezone
 
 from ansible.module_utils.common.text.converters import to_bytes
 from ansible_collections.sparkflows.mlops.plugins.filter.controller_files import controller_file_problems
@@ -60,16 +61,20 @@ def nginx_certificate_names(certificate):
 
 
 def nginx_certificate_is_good(certificate, found, authority):
-    """Both halves are there, and it is one that the authority has signed as it is now, for these names, and not near its end."""
-    if "content" not in found["certificate"] or not found["key"]["stat"]["exists"]:
-        return False
-    info = found["info"]
+    """It is there, and one that the authority has signed as it is now, for these names, and not near its end."""
+    info, renewal = found["info"], datetime.now(timezone.utc) + timedelta(days=int(certificate.get("renew_days", 60)))
     return bool(
-        "complete_chain" in found["chain"]
-        and base64.b64decode(found["certificate"]["content"]).endswith(to_bytes(authority, errors="surrogate_or_strict"))
+        found["content"]
+        and "complete_chain" in found["chain"]
+        and base64.b64decode(found["content"]).endswith(to_bytes(authority, errors="surrogate_or_strict"))
         and sorted(info.get("subject_alt_name") or []) == sorted(nginx_certificate_names(certificate))
-        and info["valid_at"]["renewal"]
+        and moment(info["not_before"]) <= renewal < moment(info["not_after"])
     )
+
+
+def moment(text):
+    """Of a time as certificates have it."""
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
 
 
 class FilterModule:

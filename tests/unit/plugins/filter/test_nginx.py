@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.filter.nginx import FilterModule
@@ -88,25 +89,31 @@ def test_what_a_certificate_is_made_from(tmp_path):
     ]
 
 
-def is_good(certificate=CERTIFICATE, content=OWN + AUTHORITY, key=True, **more):
-    found = {
-        "certificate": {} if content is None else {"content": base64.b64encode(content.encode()).decode()},
-        "key": {"stat": {"exists": key}},
-        "chain": {"complete_chain": []},
-        "info": {"subject_alt_name": ["IP:192.0.2.11", "DNS:mlflow1.example.com"], "valid_at": {"renewal": True}},
-    }
-    return FILTERS["nginx_certificate_is_good"](certificate, {**found, **more}, AUTHORITY)
+NOW = datetime.now(timezone.utc)
 
 
-def info(names=("IP:192.0.2.11", "DNS:mlflow1.example.com"), renewal=True):
-    return {"subject_alt_name": names and list(names), "valid_at": {"renewal": renewal}}
+def info(names=("IP:192.0.2.11", "DNS:mlflow1.example.com"), begins=-1, ends=61):
+    """In days from now on."""
+    begin, end = (f"{NOW + timedelta(days=days):%Y%m%d%H%M%SZ}" for days in (begins, ends))
+    return {"subject_alt_name": names and list(names), "not_before": begin, "not_after": end}
+
+
+def is_good(certificate=CERTIFICATE, content=OWN + AUTHORITY, **more):
+    found = {"content": base64.b64encode(content.encode()).decode(), "chain": {"complete_chain": []}, "info": info(), **more}
+    return FILTERS["nginx_certificate_is_good"](certificate, found, AUTHORITY)
 
 
 @pytest.mark.parametrize("difference", [
     # What was skipped has found nothing.
-    {"content": None, "info": {"skipped": True}, "chain": {"skipped": True}}, {"key": False}, {"content": OWN}, {"content": OWN + AUTHORITY.strip()},
-    {"chain": {"failed": True}}, {"info": info(renewal=False)}, {"info": info(names=["DNS:mlflow1.example.com"])}, {"info": info(names=None)},
-    {"certificate": {**CERTIFICATE, "names": ["mlflow1.example.com", "192.0.2.12"]}}])  # fmt: skip
+    {"content": "", "info": {}, "chain": {"skipped": True}}, {"content": OWN}, {"content": OWN + AUTHORITY.strip()},
+    {"chain": {"failed": True}}, {"info": info(ends=59)}, {"info": info(ends=-1)}, {"info": info(begins=61, ends=99)},
+    {"info": info(names=["DNS:mlflow1.example.com"])}, {"info": info(names=None)},
+    {"certificate": {**CERTIFICATE, "names": ["mlflow1.example.com", "192.0.2.12"]}},
+    {"certificate": {**CERTIFICATE, "renew_days": "62"}}])  # fmt: skip
 def test_a_certificate_is_good_if_everything_is(difference):
     assert is_good() is True
     assert is_good(**difference) is False
+
+
+def test_the_days_before_its_end_can_be_set():
+    assert is_good({**CERTIFICATE, "renew_days": 3}, info=info(ends=4)) is True
