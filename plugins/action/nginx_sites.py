@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.sparkflows.mlops.plugins.filter.listen_ports import ports_of
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.listen_ports import ports_of
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.rendering import RenderingAction, is_list_of_mappings
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.sparkflows.mlops.plugins.filter.awx import KINDS
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.awx import KINDS
 
 COLLECTION = Path(__file__).resolve().parents[2]
 
@@ -36,13 +36,13 @@ SPECS = {
     for path in COLLECTION.glob("roles/*/meta/argument_specs.yml")
     for name, option in load(path.relative_to(COLLECTION))["argument_specs"]["main"]["options"].items()
 }
-FILTERS = "ansible_collections.sparkflows.mlops.plugins.filter"
+PLANS = "ansible_collections.sparkflows.mlops.plugins.plugin_utils"
 # What the filters that judge settings are told of answers, and do check.
 CHECKED = {
     name: rule
-    for path in (COLLECTION / "plugins/filter").glob("*.py")
+    for path in (COLLECTION / "plugins/plugin_utils").glob("*.py")
     if "answer_problems(settings, ANSWERS)" in path.read_text(encoding="utf-8")
-    for name, rule in importlib.import_module(f"{FILTERS}.{path.stem}").ANSWERS.items()
+    for name, rule in importlib.import_module(f"{PLANS}.{path.stem}").ANSWERS.items()
 }
 TEMPLATES = described("job_templates")
 QUESTIONS = [pytest.param(template, question, id=f"{template['name'][15:]}: {question['variable']}")

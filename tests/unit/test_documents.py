@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.sparkflows.mlops.plugins.filter import plans
 from generations import GENERATIONS
 
 COLLECTION = Path(__file__).resolve().parents[2]
@@ -91,8 +91,8 @@ def test_readme_leads_to_every_document_and_role_and_names_every_playbook():
 
 
 def test_every_filter_has_a_page():
-    plugins = [f"ansible_collections.sparkflows.mlops.plugins.filter.{path.stem}" for path in COLLECTION.glob("plugins/filter/*.py")]
-    filters = {name for plugin in plugins for name in importlib.import_module(plugin).FilterModule().filters()}
+    assert [path.name for path in COLLECTION.glob("plugins/filter/*.py")] == ["plans.py"]
+    filters = set(plans.FilterModule().filters())
     pages = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in COLLECTION.glob("plugins/filter/*.yml")}
     assert filters == set(pages)
     # Without a description ansible-doc shows no page.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.sparkflows.mlops.plugins.filter.no_proxy import no_proxy
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.no_proxy import no_proxy
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment

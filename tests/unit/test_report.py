@@ -12,10 +12,10 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import acceptance_report as plugin
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils import acceptance_report as plugin
 from playbook_run import LOCAL, UNSEEN, run_in
 
-acceptance_report = plugin.FilterModule().filters()["acceptance_report"]
+acceptance_report = plugin.acceptance_report
 HIDDEN = "********"
 
 MLFLOW = {
@@ -123,7 +123,7 @@ def test_all_is_well(hostvars):
 
 
 def test_what_failed_as_a_text(hostvars):
-    failure = plugin.FilterModule().filters()["acceptance_failure"]
+    failure = plugin.acceptance_failure
     hostvars["fire1"]["__acceptance_answer"]["ports"]["result"] = states("open", "open", "open")
     assert failure(report_of(hostvars), "/srv/acceptance.html").splitlines() == [
         "1 of 13 checks failed.",

@@ -200,7 +200,7 @@ def test_a_template_that_is_handed_variables_looks_up_no_other():
     call = re.compile(
         r"""lookup\('ansible\.builtin\.template', [^\n]*?([\w.-]+\.j2)',\s*template_vars=|template"?: "?([\w.-]+\.j2)"?,?\s+"?variables\b"""
     )
-    texts = [path.read_text(encoding="utf-8") for files in ("roles/*/[tv]a*/*.yml", "plugins/filter/*.py") for path in COLLECTION.glob(files)]
+    texts = [path.read_text(encoding="utf-8") for files in ("roles/*/[tv]a*/*.yml", "plugins/plugin_utils/*.py") for path in COLLECTION.glob(files)]
     handed = {name for text in texts for found in call.findall(text) for name in found}
     assert {"mlflow-model.service.j2", "spark.service.j2", "environment.j2"} <= handed
     assert [path.name for path in COLLECTION.glob("roles/*/templates/*")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.plugins.filter.core import rand
-from ansible_collections.sparkflows.mlops.plugins.filter.batch_scoring import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from jinja2 import Environment
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/batch_scoring"

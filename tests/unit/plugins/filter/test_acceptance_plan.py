@@ -8,7 +8,7 @@ import copy
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.sparkflows.mlops.plugins.filter.acceptance_plan import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
 

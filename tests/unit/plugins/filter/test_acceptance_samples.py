@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.acceptance_samples import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from jinja2 import StrictUndefined
 
 FILTERS = FilterModule().filters()

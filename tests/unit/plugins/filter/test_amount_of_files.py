@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.amount_of_files import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 
 amount_of_files = FilterModule().filters()["amount_of_files"]
 

@@ -8,10 +8,10 @@ import subprocess
 import textwrap
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.awx import (
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.awx import (
     KINDS,
     NEXT,
-    FilterModule,
     awx_collection_problems,
     censored,
     credential_type_problems,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.sparkflows.mlops.plugins.filter.batch_scoring import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
 

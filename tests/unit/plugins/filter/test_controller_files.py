@@ -8,7 +8,7 @@ import hashlib
 import os
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import controller_files
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils import controller_files
 
 
 @pytest.mark.parametrize("path, expected", [

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import database_drivers
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils import database_drivers
 
 LOCK = "mlflow==1.30.1 \\\n    --hash=sha256:0\npsycopg2-binary==2.9.9 \\\n"
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.serving_firewall import firewalld_zone_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.serving_firewall import firewalld_zone_problems
 
 OURS = ["5000", "8086", "5001-5020"]
 ZONE = """{name}{state}

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.sparkflows.mlops.plugins.filter import htpasswd as plugin
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils import htpasswd as plugin
 
-htpasswd = plugin.FilterModule().filters()["htpasswd"]
+htpasswd = plugin.htpasswd
 
 
 # What the scheme's author publishes as its first example.

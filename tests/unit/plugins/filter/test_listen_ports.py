@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.listen_ports import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 
 listen_ports = FilterModule().filters()["listen_ports"]
 

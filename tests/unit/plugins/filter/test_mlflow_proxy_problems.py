@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.mlflow_proxy import AT_LEAST_0, AT_LEAST_1, FilterModule, whole
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.mlflow_proxy import AT_LEAST_0, AT_LEAST_1, whole
 from hypothesis import given
 from hypothesis import strategies as st
 

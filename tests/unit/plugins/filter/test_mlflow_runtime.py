@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.mlflow_runtime import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 
 FILTERS = FilterModule().filters()
 SETTINGS = {

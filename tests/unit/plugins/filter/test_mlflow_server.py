@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.mlflow_server import FilterModule, is_loopback
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.mlflow_server import is_loopback
 
 mlflow_server_problems = FilterModule().filters()["mlflow_server_problems"]
 SETTINGS = {

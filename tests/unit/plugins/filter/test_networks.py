@@ -8,7 +8,7 @@ import ipaddress
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.sparkflows.mlops.plugins.filter.networks import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
 

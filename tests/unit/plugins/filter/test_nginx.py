@@ -8,7 +8,7 @@ import base64
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.nginx import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 import requests.utils
-from ansible_collections.sparkflows.mlops.plugins.filter.no_proxy import no_proxy
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.no_proxy import no_proxy
 
 HOSTS = ["localhost", "127.0.0.1", "::1", "https://MLflow.example.com:5000/path", "http://[2001:db8::11]:5000", "mlflow1", "", "192.0.2.7"]
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter import sandbox
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils import sandbox
 
 HIDDEN, SHOWN = ["/etc", "/var", "/srv"], ["/etc/ssl"]
 

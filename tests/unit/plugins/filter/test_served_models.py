@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.served_models import (
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.served_models import (
     served_model_problems,
     served_model_versions,
     served_models,

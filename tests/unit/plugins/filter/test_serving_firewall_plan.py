@@ -8,7 +8,8 @@ import copy
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.sparkflows.mlops.plugins.filter.serving_firewall import FilterModule, firewalld_rules, ufw_rules
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.serving_firewall import firewalld_rules, ufw_rules
 from hypothesis import given
 from hypothesis import strategies as st
 

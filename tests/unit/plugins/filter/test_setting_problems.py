@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.sparkflows.mlops.plugins.filter.setting_problems import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from playbook_run import LOCAL, found_in
 
 setting_problems = FilterModule().filters()["setting_problems"]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.sparkflows.mlops.plugins.filter.sparkflows_configuration import HINTS, SETTINGS, FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from ansible_collections.sparkflows.mlops.plugins.modules import sparkflows_configuration as module
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sparkflows_configuration import HINTS, SETTINGS
 from hypothesis import given
 from hypothesis import strategies as st
 

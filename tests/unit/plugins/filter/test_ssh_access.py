@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.ssh_access import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
 

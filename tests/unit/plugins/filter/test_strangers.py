@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.strangers import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 
 strangers = FilterModule().filters()["strangers"]
 UNIT = {"port": 5000, "unit": "mlflow.service", "pid": 7, "user": "mlflow"}

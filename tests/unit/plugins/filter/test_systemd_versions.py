@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.systemd_versions import SINCE, FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.systemd_versions import SINCE
 
 FILTERS = FilterModule().filters()
 SANDBOX = [line for line in (Path(__file__).parents[4] / "roles/topology/files/sandbox.conf").read_text().splitlines() if line[:1].isupper()]

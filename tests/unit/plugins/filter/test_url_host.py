@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.filter.url_host import FilterModule
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 
 url_host = FilterModule().filters()["url_host"]
 
