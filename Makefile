@@ -41,9 +41,9 @@ test-long: setup ## The rest: offline scoring, serving, AWX, deploy modes, store
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
 # Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
-BENCHES ?= batch_scoring serving bare_serving artifacts
+BENCHES ?= batch_scoring serving bare_serving artifacts no_change
 .PHONY: bench
-bench: setup ## One million rows through batch scoring; requests while a served model is replaced, and beside bare MLflow; artifacts through the proxy (one of them: BENCHES=serving)
+bench: setup ## One million rows through batch scoring; requests while a served model is replaced, and beside bare MLflow; artifacts through the proxy; a run that changes nothing (one of them: BENCHES=serving)
 	@export LAB_NAME=bench; trap 'ansible-playbook playbooks/lab_down.yml' EXIT; \
 	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml $(BENCHES:%=tests/bench/%.yml) \
 	  && cat $(BENCHES:%=reports/bench/%.txt)

@@ -31,9 +31,9 @@ ANSWERS = {
 }
 TEMPLATES = templates()
 
-# What changes on a machine because somebody looks at it, and what its services write by themselves.
+# What changes on a machine because somebody looks at it, what its services write by themselves, and the packages that all labs share.
 NOT_THE_RUNS = re.compile(
-    r"^/(dev|proc|run|sys|tmp|var/(log|tmp|lib/systemd|cache/ldconfig)|(home/ansible|root)/\.ansible)(/|$)|^/(root|home/ansible|var/lib)?$"
+    r"^/(dev|proc|run|sys|tmp|var/(log|tmp|lib/systemd|cache/(ldconfig|mlflow-runtime))|(home/ansible|root)/\.ansible)(/|$)|^/(root|home/ansible|var/lib)?$"
 )
 
 
