@@ -78,13 +78,15 @@ def test_who_includes_in_a_loop_leaves_item_to_what_is_included():
     """Where that has a loop of its own, Ansible warns that `item` is in use, and each means another."""
 
     def includes(nodes):
-        for node in nodes or []:
+        # Beside playbooks and tasks there are inventories and settings.
+        for node in nodes if isinstance(nodes, list) else []:
             for part in ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks", "handlers"):
                 yield from includes(node.get(part))
             if "loop" in node and any(name.startswith("ansible.builtin.include_") for name in node):
                 yield node
 
-    found = [(path.name, node) for pattern in ("playbooks/*.yml", "roles/*/tasks/*.yml") for path in sorted(COLLECTION.glob(pattern))
+    patterns = ("playbooks/*.yml", "roles/*/tasks/*.yml", "tests/lab/*.yml", "molecule/*/*.yml")
+    found = [(path.name, node) for pattern in patterns for path in sorted(COLLECTION.glob(pattern))
              for node in includes(yaml.safe_load(path.read_text(encoding="utf-8")))]  # fmt: skip
     assert len(found) > 5
     assert [(name, node["name"]) for name, node in found if "loop_var" not in node.get("loop_control", {})] == []
