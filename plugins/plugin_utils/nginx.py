@@ -64,8 +64,7 @@ def nginx_certificate_is_good(certificate, found, authority):
     """It is there, and one that the authority has signed as it is now, for these names, and not near its end."""
     info, renewal = found["info"], datetime.now(timezone.utc) + timedelta(days=int(certificate.get("renew_days", 60)))
     return bool(
-        found["content"]
-        and "complete_chain" in found["chain"]
+        "complete_chain" in found["chain"]
         and base64.b64decode(found["content"]).endswith(to_bytes(authority, errors="surrogate_or_strict"))
         and sorted(info.get("subject_alt_name") or []) == sorted(nginx_certificate_names(certificate))
         and moment(info["not_before"]) <= renewal < moment(info["not_after"])
