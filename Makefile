@@ -24,14 +24,14 @@ down: setup ## Remove the demo's lab
 	@ansible-playbook playbooks/lab_down.yml
 
 # The long ones first.
-RUNS := integration roles molecule-default
+RUNS := integration roles molecule-default rehearsal-plain
 # What has no room in the time of make test.
 LONG_RUNS := molecule-offline_scoring molecule-serving test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local data-sets rehearsal lookalikes selinux cores
 SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS) $(LONG_RUNS)))
 # Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
 AT_ONCE := $(MAKE) --no-print-directory --jobs 3 --output-sync=target
 .PHONY: test
-test: setup ## What a change has to pass: lint, sanity, unit, roles, integration, the main path
+test: setup ## What a change has to pass: lint, sanity, unit, roles, integration, the main path, the archive at a plain site
 	@$(AT_ONCE) images unit lint sanity
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(RUNS)
 
@@ -113,6 +113,9 @@ data-sets: $(IMAGES) ## Five data sets through all offline methods
 .PHONY: rehearsal
 rehearsal: $(LAB) ## The archive at sites as people have them, with nothing but README, documents and SSH
 	pytest tests/rehearsal
+
+rehearsal-%: $(LAB)
+	pytest tests/rehearsal -k $*
 
 .PHONY: lookalikes
 lookalikes: $(LAB) ## site.yml on machines with names, paths and package manager of Rocky Linux, Oracle Linux and Ubuntu
