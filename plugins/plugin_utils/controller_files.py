@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from urllib.parse import urlsplit
+
+from ansible_collections.sparkflows.mlops.plugins.module_utils.checksums import sha256
 
 
 def controller_path(path):
@@ -53,17 +54,17 @@ def controller_artifact(artifact, cache_dir):
     }
 
 
-def artifact_problem(name, variable, path, url, sha256):
+def artifact_problem(name, variable, path, url, wanted):
     if not path and not url:
         return (
             f"there is nothing to install {name} from. Set {variable}_path to a file on the controller, or {variable}_url together with "
             f"{variable}_sha256."
         )
-    if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        return f"{variable}_sha256 is not a SHA-256 (64 hexadecimal digits): {sha256}"
-    if not path and not sha256:
+    if wanted and not re.fullmatch("[0-9a-fA-F]{64}", wanted):
+        return f"{variable}_sha256 is not a SHA-256 (64 hexadecimal digits): {wanted}"
+    if not path and not wanted:
         return (
-            f"{name} is to be downloaded, and nothing says what must arrive. Set {variable}_sha256 to the SHA-256 of the file behind "
+            f"{name} is to be downloaded, but nothing says what must arrive. Set {variable}_sha256 to the SHA-256 of the file behind "
             f"{variable}_url."
         )
     return ""
@@ -71,11 +72,7 @@ def artifact_problem(name, variable, path, url, sha256):
 
 def sha256_of(file):
     """Empty for what is no readable file."""
-    digest = hashlib.sha256()
     try:
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        return sha256(file)
     except OSError:
         return ""
-    return digest.hexdigest()

@@ -71,7 +71,7 @@ def test_a_download_is_missing_until_the_right_file_is_there(found, tmp_path):
 @pytest.mark.parametrize("settings, problem", [
     ({}, "there is nothing to install the program from. Set program_path to a file on the controller, or program_url together with program_sha256."),
     ({"path": "program.jar", "sha256": "ABC"}, "program_sha256 is not a SHA-256 (64 hexadecimal digits): ABC"),
-    ({"url": "https://x/a"}, "the program is to be downloaded, and nothing says what must arrive. Set program_sha256 to the SHA-256 of the file "
+    ({"url": "https://x/a"}, "the program is to be downloaded, but nothing says what must arrive. Set program_sha256 to the SHA-256 of the file "
                              "behind program_url."),
     ({"path": "gone.jar"}, "the program is not there: gone.jar is no readable file on the controller ({here}/gone.jar). Correct program_path."),
     ({"path": "."}, "the program is not there: . is no readable file on the controller ({here}). Correct program_path."),
