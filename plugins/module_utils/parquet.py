@@ -48,16 +48,16 @@ def ask(python, paths):
         handles = [stack.enter_context(open(path, "rb")).fileno() for path in paths]
         command = [python, "-I", "-c", PROGRAM, *map(str, handles)]
         try:
-            process = subprocess.Popen(
-                command, pass_fds=handles, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # AnsibleModule.run_command cannot start a program as another account.
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
+                command, check=False, pass_fds=handles, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 preexec_fn=become_nobody if os.geteuid() == 0 else None,
             )  # fmt: skip
         except PermissionError as exc:
             raise BadInput(f"{python} may be started by some accounts only, not by nobody, which reads Parquet: open its folders to all") from exc
-        out, log = process.communicate()
-    answers = [json.loads(line) for line in out.decode().splitlines() if line.startswith("{")]
-    lines = log.decode("utf-8", "replace").split("\n")
-    return answers, ([line.strip() for line in lines if line.strip()] or [f"it ended with {process.returncode}"])[-1]
+    answers = [json.loads(line) for line in done.stdout.decode().splitlines() if line.startswith("{")]
+    lines = done.stderr.decode("utf-8", "replace").split("\n")
+    return answers, ([line.strip() for line in lines if line.strip()] or [f"it ended with {done.returncode}"])[-1]
 
 
 def parquet_shapes(python, *paths):
