@@ -77,10 +77,10 @@ def variables(options, indent=""):
         yield from variables(option.get("options", {}), indent + "  ")
 
 
-def entry_points(specs):
-    of_main = specs["main"]["options"]
+def entry_points(specs, first):
+    of_main = specs[first]["options"]
     for name, spec in specs.items():
-        if name != "main":
+        if name != first:
             more = spec.get("description", [])
             texts = [spec["short_description"] + ".", *([more] if isinstance(more, str) else more)]
             yield f"- {code(name)}: {markdown(texts)}"
@@ -94,11 +94,13 @@ def readme(role):
     folder = COLLECTION / "roles" / role
     specs = yaml.load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)["argument_specs"]
     dependencies = yaml.safe_load((folder / "meta/main.yml").read_text(encoding="utf-8"))["dependencies"]
-    lines = [HEAD, "", f"# {NAME}.{role}", "", f"{markdown(specs['main']['short_description'])}.", "", markdown(specs["main"]["description"], "\n\n")]
+    # Where main only leads to the checks, it is these that say what the role is.
+    first = "main" if "main" in specs else "preflight"
+    lines = [HEAD, "", f"# {NAME}.{role}", "", f"{markdown(specs[first]['short_description'])}.", "", markdown(specs[first]["description"], "\n\n")]
     for name in (dependency["role"].split(".")[-1] for dependency in dependencies):
         lines += ["", f"Addresses, paths and all else that roles share, it reads from the role [{name}](../{name}/README.md)."]
     if len(specs) > 1:
-        lines += ["", "## Entry points besides `main`", "", *entry_points(specs)]
+        lines += ["", "## Entry points besides `main`", "", *entry_points(specs, first)]
     # An entry point may have options that the main one has not.
     options = {name: option for spec in specs.values() for name, option in spec["options"].items()}
     lines += ["", "## Variables", "", *variables(options)]

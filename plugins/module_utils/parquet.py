@@ -48,8 +48,8 @@ def ask(python, paths):
         handles = [stack.enter_context(open(path, "rb")).fileno() for path in paths]
         command = [python, "-I", "-c", PROGRAM, *map(str, handles)]
         try:
-            # AnsibleModule.run_command cannot start a program as another account.
-            done = subprocess.run(  # pylint: disable=ansible-bad-function
+            # AnsibleModule.run_command cannot start a program as another account. Python 3.6 has no capture_output.
+            done = subprocess.run(  # noqa: UP022  # pylint: disable=ansible-bad-function
                 command, check=False, pass_fds=handles, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 preexec_fn=become_nobody if os.geteuid() == 0 else None,
             )  # fmt: skip

@@ -34,7 +34,7 @@ def described(kind):
 SPECS = {
     name: (path.parent.parent.name, option)
     for path in COLLECTION.glob("roles/*/meta/argument_specs.yml")
-    for name, option in load(path.relative_to(COLLECTION))["argument_specs"]["main"]["options"].items()
+    for name, option in load(path.relative_to(COLLECTION))["argument_specs"]["preflight"]["options"].items()
 }
 PLANS = "ansible_collections.sparkflows.mlops.plugins.plugin_utils"
 # What the filters that judge settings are told of answers, and do check.

@@ -26,21 +26,20 @@ def fixture_specs(request):
 
 def test_options_are_the_defaults(specs):
     role, entry_points = specs
-    assert set(entry_points["main"]["options"]) == set(load(role, "defaults/main.yml"))
+    assert set(entry_points["preflight"]["options"]) == set(load(role, "defaults/main.yml"))
 
 
 def test_every_entry_point_has_a_spec(specs):
     role, entry_points = specs
-    for entry_point in ("main", "preflight"):
-        if (COLLECTION / "roles" / role / "tasks" / (entry_point + ".yml")).exists():
-            assert entry_point in entry_points
-            assert entry_points[entry_point]["options"] == entry_points["main"]["options"]
+    # Ansible would check that of a dependency again in each play.
+    assert set(entry_points) & {"main", "preflight"} == ({"preflight"} if role == "topology" else {"main", "preflight"})
+    assert all(entry_points[name]["options"] == entry_points["preflight"]["options"] for name in {"main", "preflight"} & set(entry_points))
 
 
 def test_options_are_documented_and_typed(specs):
     role, entry_points = specs
     defaults = load(role, "defaults/main.yml")
-    for name, option in entry_points["main"]["options"].items():
+    for name, option in entry_points["preflight"]["options"].items():
         assert option.get("description"), name
         assert option.get("type") in TYPES, name
         assert option["type"] != "list" or option.get("elements"), name
@@ -65,6 +64,32 @@ def test_roles_are_alike(specs):
     if role not in ("topology", "awx"):
         assert load(role, "meta/main.yml")["dependencies"] == [{"role": "sparkflows.mlops.topology"}]
         assert (COLLECTION / "roles" / role / "tasks" / "preflight.yml").exists()
+
+
+def first_of(tasks):
+    return first_of(tasks[0]["block"]) if "block" in tasks[0] else tasks[0]
+
+
+def test_arguments_are_checked_once():
+    """By the entry point preflight, which a role includes where nobody has yet. Who calls the role leaves it to that."""
+    callers = [*COLLECTION.glob("playbooks/*.yml"), *COLLECTION.glob("roles/*/tasks/*.yml")]
+    calls = [role for path in callers for role in called(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    assert len(calls) > 15
+    assert [role["name"] for role in calls if role.get("rolespec_validate") is not False] == []
+    for name in {role["name"].split(".")[-1] for role in calls if "{" not in role["name"]}:
+        check = first_of(load(name, "tasks/main.yml"))["ansible.builtin.include_role"]
+        assert (check["name"], check["tasks_from"]) == (f"sparkflows.mlops.{name}", "preflight")
+
+
+def called(nodes):
+    """Each include or import of a whole role of ours."""
+    for node in nodes or []:
+        for part in ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks"):
+            yield from called(node.get(part))
+        role = node.get("ansible.builtin.import_role") or node.get("ansible.builtin.include_role") or {}
+        # Topology has no spec of its main entry point.
+        if role.get("name", "").startswith("sparkflows.mlops.") and role["name"] != "sparkflows.mlops.topology" and "tasks_from" not in role:
+            yield role
 
 
 def test_readme_says_what_the_spec_says(specs):

@@ -168,8 +168,8 @@ def test_hints():
 
 def test_hints_name_options_and_variables():
     """Of both modules; what one of them renames has to be renamed here."""
-    known = {name for role in ("topology", "sparkflows_configuration")
-             for name in yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]}  # fmt: skip
+    specs = [yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text()) for role in ("topology", "sparkflows_configuration")]
+    known = {name for spec in specs for name in spec["argument_specs"]["preflight"]["options"]}
     named = {name for hint in HINTS.values() for name in re.findall(r"\b(?:mlops|sparkflows)_\w+", hint)}
     assert named and named <= known
     assert {setting.variable for setting in SETTINGS.values()} <= known
