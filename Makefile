@@ -40,13 +40,24 @@ test-long: setup ## The rest: offline scoring, serving, AWX, deploy modes, store
 	@$(AT_ONCE) images
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
-# Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.txt.
-BENCHES ?= batch_scoring serving bare_serving artifacts no_change
+# Each is a playbook of tests/bench, and leaves its figures in reports/bench/<name>.json.
+BENCHES ?= cold_host no_change many_hosts settings serving bare_serving batch_scoring artifacts
+# How many rounds, hosts, rows: for example '-e bench_rounds=1 -e bench_hosts=4'. What a bench takes stands in its playbook.
+BENCH_OPTIONS ?=
+# What needs no lab, or makes its own: these come first, while nothing else runs.
+BENCHES_ALONE := $(filter cold_host many_hosts settings,$(BENCHES))
+BENCHES_IN_LAB := $(filter-out $(BENCHES_ALONE),$(BENCHES))
 .PHONY: bench
-bench: setup ## One million rows through batch scoring; requests while a served model is replaced, and beside bare MLflow; artifacts through the proxy; a run that changes nothing (one of them: BENCHES=serving)
-	@export LAB_NAME=bench; trap 'ansible-playbook playbooks/lab_down.yml' EXIT; \
-	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml $(BENCHES:%=tests/bench/%.yml) \
-	  && cat $(BENCHES:%=reports/bench/%.txt)
+bench: setup ## Two things compared in one run, as one table (reports/bench/bench.{md,json}), see docs/performance.md; one of them: BENCHES=serving
+	@rm -f reports/bench/*.json reports/bench/bench.md
+	@export LAB_NAME=bench; failed=0; \
+	  measure() { for bench; do ansible-playbook tests/bench/$$bench.yml $(BENCH_OPTIONS) || failed=1; done; }; \
+	  measure $(BENCHES_ALONE); \
+	  $(if $(BENCHES_IN_LAB),trap 'ansible-playbook playbooks/lab_down.yml' EXIT; \
+	  ansible-playbook playbooks/lab_up.yml playbooks/mlflow.yml playbooks/lab_model.yml; \
+	  measure $(BENCHES_IN_LAB);) \
+	  python tests/bench/table.py reports/bench $(BENCHES); \
+	  exit $$failed
 
 .PHONY: lint
 lint: setup ## ansible-lint (production profile), yamllint, ruff, the changelog's fragments

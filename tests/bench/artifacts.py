@@ -5,7 +5,7 @@
 
 Then how long others wait while a user who may only read takes the artifact slowly, or searches with a huge filter. Runs on the MLflow host.
 ARTIFACTS_LOGIN and ARTIFACTS_READER (user:password) are read from the environment. Memory is the largest that the processes of MLflow and nginx
-had meanwhile. Prints tables, and ends with 1 if what comes down is not what went up.
+had meanwhile. Ends with 1 if what comes down is not what went up.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import threading
 import time
 
 import requests
+from figures import figure, leave
 
 PART = 1 << 20
 PATH = "/api/2.0/mlflow-artifacts/artifacts/bench/artifact.bin"
@@ -74,7 +75,7 @@ def search_long(url, authority, done, login):
 
 
 def waits(url, authority, login, requests_each=20):
-    """Seconds that a request for /health and a writer's take: (median, longest) of each."""
+    """Milliseconds that requests for /health and a writer's take."""
     run = requests.post(url + API + "runs/create", json={"experiment_id": "0"}, auth=login, verify=authority).json()["run"]["info"]["run_id"]
     found = []
     for method, path, body in (("GET", "/health", None), ("POST", API + "runs/log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 1})):
@@ -82,13 +83,14 @@ def waits(url, authority, login, requests_each=20):
         for _number in range(requests_each):
             began = time.time()
             requests.request(method, url + path, json=body, auth=login, verify=authority).raise_for_status()
-            took.append(time.time() - began)
-        found.append((sorted(took)[requests_each // 2], max(took)))
+            took.append(1000 * (time.time() - began))
+        found.append(took)
     return found
 
 
 def others_wait(url, authority, login, reader):
-    print("%-32s %23s %23s" % ("ms, median and longest", "/health", "a writer's request"))
+    """Figures: how long others wait, beside when they are alone."""
+    figures, alone = [], None
     for name, number, work in (("alone", 0, None), ("2 slow readers", 2, read_slowly), ("10 slow readers", 10, read_slowly),
                                ("a filter of 5 MB", 1, search_long)):
         done = threading.Event()
@@ -96,11 +98,14 @@ def others_wait(url, authority, login, reader):
         for thread in threads:
             thread.start()
         time.sleep(2 if threads else 0)
-        (health, health_most), (writer, writer_most) = waits(url, authority, login)
+        found = waits(url, authority, login)
         done.set()
         for thread in threads:
             thread.join(60)
-        print("%-32s %11.0f %11.0f %11.0f %11.0f" % (name, 1000 * health, 1000 * health_most, 1000 * writer, 1000 * writer_most))
+        alone = alone or found
+        for what, took, first in zip(("/health", "a writer's request"), found, alone):
+            figures.append(figure("%s, %s" % (what, name), "ms", took, first, "at most %.0f, alone %.0f" % (max(took), max(first))))
+    return figures
 
 
 def main(direct, proxy, authority, megabytes, rounds):
@@ -125,26 +130,24 @@ def main(direct, proxy, authority, megabytes, rounds):
                 found.update(part)
         got.add(found.hexdigest())
 
-    best, peaks = {}, {}
+    took, peaks = {}, {}
     try:
         for _round in range(int(rounds)):
             for name, url in (("direct", direct), ("proxy", proxy)):
                 for work in (up, down):
-                    seconds = measured(peaks, lambda work=work, url=url: work(url))
-                    best[name, work.__name__] = min(seconds, best.get((name, work.__name__), seconds))
-        others_wait(proxy, authority, login, tuple(os.environ["ARTIFACTS_READER"].split(":", 1)))
+                    took.setdefault((name, work.__name__), []).append(measured(peaks, lambda work=work, url=url: work(url)))
+        others = others_wait(proxy, authority, login, tuple(os.environ["ARTIFACTS_READER"].split(":", 1)))
         # MLflow 1.30 deletes folders of its own store, no single file.
         requests.delete(proxy + PATH.rpartition("/")[0], auth=login, verify=authority).raise_for_status()
     finally:
         os.remove(path)
     same = got == {sent.hexdigest()}
-    print("%-32s %14s %14s %8s" % ("%s MB, best of %s" % (megabytes, rounds), "direct MB/s", "proxy MB/s", "ratio"))
-    for way in ("up", "down"):
-        took = [best[name, way] for name in ("direct", "proxy")]
-        print("%-32s %14.1f %14.1f %8.2f" % (way, size / took[0] / 1e6, size / took[1] / 1e6, took[0] / took[1]))
-    print("Memory at most: %s. %d cores, a load of %.1f. What came down is %s." % (
-        ", ".join("%s %d MB" % (name, peak >> 20) for name, peak in sorted(peaks.items())), os.cpu_count(), os.getloadavg()[1],
-        "what went up" if same else "NOT WHAT WENT UP"))
+    memory_most = ", ".join("%s %d MB" % (name, peak >> 20) for name, peak in sorted(peaks.items()))
+    leave(
+        "the same request straight to MLflow, or alone",
+        [figure("%s MB %s" % (megabytes, way), "s", took["proxy", way], took["direct", way]) for way in ("up", "down")] + others,
+        "Memory at most: %s. What came down is %s." % (memory_most, "what went up" if same else "NOT WHAT WENT UP"),
+    )
     sys.exit(0 if same else 1)
 
 

@@ -1,23 +1,27 @@
 #!/usr/bin/env python
-"""Requests to a served model beside bare `mlflow models serve` of the same model, one to each in turn: medians, and their ratios.
+"""Requests to served models beside bare `mlflow models serve` of the same model: one to each in turn, then bursts of several clients, in turn.
 
-    bare_serving.py <programs of the release> <model URI> <URL of the served model> <CSV file, its last column no input> <pairs>
+    bare_serving.py <programs of the release> <CSV file, its last column no input> <rounds> <models as JSON>
 
-Runs on the MLflow host, with the registry in MLFLOW_TRACKING_URI. Warms both up with as many pairs. Ends with 1 if an answer is another one.
+Each model is {"what", "uri", "url", "pairs", "burst"}: what it is, in the registry, where it is served, how many single requests, and how many in a
+burst. Runs on the MLflow host, with the registry in MLFLOW_TRACKING_URI. Both are warmed up. Ends with 1 if an answer is another one.
 """
 
+import contextlib
 import csv
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+
+from figures import figure, leave, percentile
 
 ROWS = (1, 500)
+CLIENTS = 4
 START = 300
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -43,33 +47,9 @@ def wait_for(process, url):
             time.sleep(1)
 
 
-def bodies(file):
-    with open(file, encoding="utf-8") as text:
-        names, *rows = csv.reader(text)
-    data = [[float(value) for value in row[:-1]] for row in rows]
-    return {count: json.dumps({"columns": names[:-1], "data": data[:count]}).encode() for count in ROWS}
-
-
-def percentile(values, percent):
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
-
-
-def measure(bare, ours, body, pairs):
-    """Milliseconds of each request to each, and whether their answers are the same."""
-    took = {bare: [], ours: []}
-    same = True
-    for turn in range(2 * pairs):
-        answers = []
-        for url in (bare, ours) if turn % 2 else (ours, bare):
-            milliseconds, answer = post(url, body)
-            answers.append(answer)
-            if turn >= pairs:
-                took[url].append(milliseconds)
-        same = same and answers[0] == answers[1]
-    return took[bare], took[ours], same
-
-
-def main(programs, model, ours, file, pairs):
+@contextlib.contextmanager
+def bare(programs, model):
+    """URL of a bare `mlflow models serve`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -79,20 +59,72 @@ def main(programs, model, ours, file, pairs):
         process = subprocess.Popen(command, stdout=log, stderr=log, env=settings, start_new_session=True)
     try:
         wait_for(process, f"http://127.0.0.1:{port}/ping")
-        print(f"{'rows':>6}{'bare, median ms':>18}{'99 %':>9}{'ours, median ms':>18}{'99 %':>9}{'ratio':>8}")
-        alike = True
-        for rows, body in bodies(file).items():
-            bare, served, same = measure(f"http://127.0.0.1:{port}/invocations", ours, body, int(pairs))
-            cells = [f"{statistics.median(took):>18.1f}{percentile(took, 99):>9.1f}" for took in (bare, served)]
-            print(f"{rows:>6}{cells[0]}{cells[1]}{statistics.median(served) / statistics.median(bare):>8.2f}")
-            alike = alike and same
-        print("All answers are the same." if alike else "There are answers that differ.")
+        yield f"http://127.0.0.1:{port}/invocations"
     finally:
         os.killpg(process.pid, 15)
         process.wait()
+
+
+def bodies(file):
+    with open(file, encoding="utf-8") as text:
+        names, *rows = csv.reader(text)
+    data = [[float(value) for value in row[:-1]] for row in rows]
+    return {count: json.dumps({"columns": names[:-1], "data": data[:count]}).encode() for count in ROWS}
+
+
+def singles(ours, beside, body, pairs):
+    """Milliseconds of each request to each, and whether their answers are the same. As many are sent before, to warm up."""
+    took = {beside: [], ours: []}
+    same = True
+    for turn in range(2 * pairs):
+        answers = []
+        for url in (beside, ours) if turn % 2 else (ours, beside):
+            milliseconds, answer = post(url, body)
+            answers.append(answer)
+            if turn >= pairs:
+                took[url].append(milliseconds)
+        same = same and answers[0] == answers[1]
+    return took[ours], took[beside], same
+
+
+def burst(url, body, count):
+    """Requests a second, and the 99 % of their milliseconds, with several clients at a time."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        took = [milliseconds for milliseconds, _answer in pool.map(lambda _number: post(url, body), range(count))]
+    return count / (time.perf_counter() - began), percentile(took, 99)
+
+
+def compared(model, beside, rows, body, rounds):
+    """Figures of a model and a number of rows, and whether all answers are the same."""
+    ours, what = model["url"], f"{model['what']}, {rows} row{'s' * (rows > 1)}"
+    mine, its, same = singles(ours, beside, body, int(model["pairs"]))
+    bursts = {ours: [], beside: []}
+    for turn in range(rounds):
+        for url in (beside, ours) if turn % 2 else (ours, beside):
+            bursts[url].append(burst(url, body, model["burst"]))
+    (throughput, most), (its_throughput, its_most) = (zip(*bursts[url]) for url in (ours, beside))
+    clients = f"{CLIENTS} clients, bursts of {model['burst']}"
+    return [
+        figure(what, "ms", mine, its),
+        figure(what, "99 % of these, ms", [percentile(mine, 99)], [percentile(its, 99)], pairs=len(mine)),
+        figure(what, "requests/s, more is better", throughput, its_throughput, clients),
+        figure(what, "99 % in a burst, ms", most, its_most, clients),
+    ], same
+
+
+def main(programs, file, rounds, models):
+    found, alike = [], True
+    for model in json.loads(models):
+        with bare(programs, model["uri"]) as beside:
+            for rows, body in bodies(file).items():
+                figures, same = compared(model, beside, rows, body, int(rounds))
+                found += figures
+                alike = alike and same
+    answers = "All answers are the same." if alike else "THERE ARE ANSWERS THAT DIFFER."
+    leave("bare mlflow models serve of the same model on the same host", found, f"Ours through unit and proxy. Both were warmed up. {answers}")
     sys.exit(0 if alike else 1)
 
 
 if __name__ == "__main__":
-    assert Path(sys.argv[1]).is_dir(), __doc__
     main(*sys.argv[1:])

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""One million rows through the batch scoring job, beside a plain loop over pyfunc.predict, in the same run on the same rows.
+"""Rows through the batch scoring job, beside plain loops over pyfunc.predict, in turn on the same files: one large file, and many small ones.
 
-    batch_scoring.py <job> <order for the model> <data.csv> <folder> <rows>
+    batch_scoring.py <job> <order for the model> <data.csv> <folder> <rows> <small files> <rows of each> <rounds>
 
 The rows are the real ones, repeated with noise. All read the same CSV and write the same one, and what they write is compared.
 There are two loops: one has Spark's settings as they come, which is what an operator gets who writes such a loop; the other has Arrow and the
 memory of the job, which is the best that such a loop can be. Memory is the largest sum over a process and its children, Java included; processor
-time is theirs too, and tells more than seconds where the machine is busy with other things. Prints a table, and one JSON object as its last line.
+time is theirs too, and tells more than seconds where the machine is busy with other things.
 """
 
 import json
@@ -17,35 +17,45 @@ import sys
 import threading
 import time
 
+from figures import figure, leave
+
 CHUNK = 10000
 LOOP = """
-import sys
+import json, sys
 import mlflow.pyfunc
 import pandas
-path, source, target = sys.argv[1:]
-model = mlflow.pyfunc.load_model(path)
-with open(target, "w") as stream:
-    for number, part in enumerate(pandas.read_csv(source, dtype="float64", float_precision="round_trip", chunksize=%d)):
-        part["prediction"] = model.predict(part)
-        part.to_csv(stream, index=False, header=not number)
+model = mlflow.pyfunc.load_model(sys.argv[1])
+for source, target in json.load(sys.stdin):
+    with open(target, "w") as stream:
+        for number, part in enumerate(pandas.read_csv(source, dtype="float64", float_precision="round_trip", chunksize=%d)):
+            part["prediction"] = model.predict(part)
+            part.to_csv(stream, index=False, header=not number)
 """ % CHUNK
 
 LOOPS = {
-    "pyfunc.predict": {},
-    "pyfunc.predict with Arrow": {"spark.sql.execution.arrow.pyspark.enabled": "true", "spark.driver.memory": "2g"},
+    "a loop": {},
+    "a loop with Arrow": {"spark.sql.execution.arrow.pyspark.enabled": "true", "spark.driver.memory": "2g"},
 }
+UNITS = {"seconds": "s", "processor_seconds": "processor s", "peak_mb": "MB at most"}
+JOB = "the job"
 
 
-def make_rows(source, target, count):
+def make_files(source, folder, files, rows):
+    """So many files of so many rows, as the job takes them."""
     chance = random.Random(42)
     with open(source) as stream:
         header = stream.readline().rstrip().split(",")
-        rows = [[float(value) for value in line.split(",")[: len(header) - 1]] for line in stream]
-    with open(target, "w") as stream:
-        stream.write(",".join(header[:-1]) + "\n")
-        for number in range(count):
-            noise = chance.uniform(0.98, 1.02)
-            stream.write(",".join(["%.6g" % (value * noise) for value in rows[number % len(rows)]]) + "\n")
+        known = [[float(value) for value in line.split(",")[: len(header) - 1]] for line in stream]
+    made = []
+    for number in range(files):
+        path = os.path.join(folder, "rows-%d.csv" % number)
+        with open(path, "w") as stream:
+            stream.write(",".join(header[:-1]) + "\n")
+            for row in range(rows):
+                noise = chance.uniform(0.98, 1.02)
+                stream.write(",".join(["%.6g" % (value * noise) for value in known[(number * rows + row) % len(known)]]) + "\n")
+        made.append({"name": os.path.basename(path), "path": path, "staged": path + ".job"})
+    return made
 
 
 def look(root, seconds):
@@ -91,46 +101,72 @@ def run(command, stdin="", **environment):
     return output, {"seconds": round(time.time() - began, 1), "processor_seconds": round(sum(seconds.values()), 1), "peak_mb": peak[0] >> 20}
 
 
-def last_json(output):
-    return json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
+def answers(output):
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 
-def predictions(path):
-    with open(path) as stream:
-        next(stream)
-        return [float(line.rsplit(",", 1)[1]) for line in stream]
+def predictions(paths):
+    found = []
+    for path in paths:
+        with open(path) as stream:
+            next(stream)
+            found += [float(line.rsplit(",", 1)[1]) for line in stream]
+    return found
 
 
-def main(job, order, data, folder, rows):
-    rows = int(rows)
-    source = os.path.join(folder, "rows.csv")
-    make_rows(data, source, rows)
-    model = last_json(run([sys.executable, job, "model"], order)[0])
-    files = [{"name": "rows.csv", "path": source, "staged": os.path.join(folder, "job.csv")}]
-    score = {"model": model, "master": "local[2]", "extra_columns": "refuse", "timeout": 3600, "files": files}
-    output, job = run([sys.executable, job, "score"], json.dumps(score))
-    answer = last_json(output)
-    if answer.get("rows") != rows:
-        sys.exit("The job: %s" % answer)
-    expected = predictions(os.path.join(folder, "job.csv"))
-    result = {"rows": rows, "bytes": os.path.getsize(source), "job": job, "same": True}
-    for name, settings in LOOPS.items():
-        spark = os.path.join(folder, "spark")
+class Work:
+    """Files to score, in each of the ways."""
+
+    def __init__(self, job, model, files, rows, folder):
+        self.job, self.model, self.files, self.rows, self.folder = job, model, files, rows, folder
+
+    def by_job(self):
+        score = {"model": self.model, "master": "local[2]", "prediction_column": "", "result_type": "", "extra_columns": "refuse", "timeout": 3600,
+                 "files": self.files}  # fmt: skip
+        output, took = run([sys.executable, self.job, "score"], json.dumps(score))
+        said = answers(output)
+        if sum(answer.get("rows", 0) for answer in said) != self.rows:
+            sys.exit("The job: %s" % [answer for answer in said if "problem" in answer][:3])
+        return took, predictions([item["staged"] for item in self.files])
+
+    def by_loop(self, settings):
+        spark = os.path.join(self.folder, "spark")
         os.makedirs(spark, exist_ok=True)
         with open(os.path.join(spark, "spark-defaults.conf"), "w") as stream:
             stream.writelines("%s %s\n" % setting for setting in settings.items())
-        target = os.path.join(folder, "loop.csv")
-        result[name] = run([sys.executable, "-c", LOOP, model["path"], source, target], SPARK_CONF_DIR=spark)[1]
-        result["same"] = result["same"] and predictions(target) == expected
-    same = result["same"]
-    print("%-34s %8s %12s %20s %8s %6s" % ("%d rows, start to end" % rows, "seconds", "rows/second", "processor seconds", "peak MB", "times"))
-    for name, took in [("batch_scoring, local[2]", job)] + [(name, result[name]) for name in LOOPS]:
-        print("%-34s %8.1f %12d %20.1f %8d %6.2f" % (
-            name, took["seconds"], rows / took["seconds"], took["processor_seconds"], took["peak_mb"], took["seconds"] / job["seconds"]))
-    print("Chunks of %d rows in the loops. %d cores, a load of %.1f. The predictions are %s." % (
-        CHUNK, os.cpu_count(), os.getloadavg()[1], "the same" if same else "NOT THE SAME"))
-    print(json.dumps(result))
-    sys.exit(0 if same else 1)
+        pairs = [(item["path"], item["path"] + ".loop") for item in self.files]
+        took = run([sys.executable, "-c", LOOP, self.model["path"]], json.dumps(pairs), SPARK_CONF_DIR=spark)[1]
+        return took, predictions([target for _source, target in pairs])
+
+    def compared(self, what, rounds):
+        """Figures, and whether all predictions are the same."""
+        took, same = {name: [] for name in [JOB, *LOOPS]}, True
+        for turn in range(rounds):
+            expected = None
+            for name in list(took)[:: -1 if turn % 2 else 1]:
+                measured, found = self.by_job() if name == JOB else self.by_loop(LOOPS[name])
+                took[name].append(measured)
+                expected = expected or found
+                same = same and found == expected
+        return [
+            figure("%s, %s" % (what, name), unit, [one[key] for one in took[JOB]], [one[key] for one in took[name]])
+            for name in LOOPS for key, unit in UNITS.items()
+        ], same  # fmt: skip
+
+
+def main(job, order, data, folder, rows, small_files, small_rows, rounds):
+    model = answers(run([sys.executable, job, "model"], order)[0])[-1]
+    if "problem" in model:
+        sys.exit(model["problem"])
+    found, alike = [], True
+    for files, each in ((1, int(rows)), (int(small_files), int(small_rows))):
+        work = Work(job, model, make_files(data, folder, files, each), files * each, folder)
+        figures, same = work.compared("%d file%s of %d rows" % (files, "s" * (files > 1), each), int(rounds))
+        found += figures
+        alike = alike and same
+    said = "the same" if alike else "NOT THE SAME"
+    leave("a loop over pyfunc.predict", found, "Start to end, local[2]; chunks of %d rows in the loops. The predictions are %s." % (CHUNK, said))
+    sys.exit(0 if alike else 1)
 
 
 if __name__ == "__main__":
