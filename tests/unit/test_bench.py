@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -83,12 +84,20 @@ def test_what_a_recap_says(bench):
     assert runs.unchanged(run._replace(output=RECAP.replace("changed=2", "changed=0")))
 
 
-def test_a_command_is_measured_with_its_processor_time(bench):
+def test_a_command_is_measured_with_its_processor_time(bench, monkeypatch):
     runs = bench("runs")
-    busy = runs.measure(sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass\nprint('done')")
+    # user and system, this process's and its children's, and what the clock says
+    times = [os.times_result((1.0, 1.0, 5.0, 2.0, 100.0)), os.times_result((9.0, 9.0, 5.5, 2.25, 101.0))]
+    monkeypatch.setattr(runs.os, "times", lambda: times.pop(0))
 
-    assert busy.output == "done\n" and busy.status == 0
-    assert busy.seconds > 0 and busy.processor >= 0.2
+    done = runs.measure(sys.executable, "-c", "import os; print(os.environ['GIVEN'])", GIVEN="this")
+
+    assert (done.output, done.status, done.processor) == ("this\n", 0, 0.75)
+
+
+def test_a_command_that_fails_is_the_end(bench):
+    runs = bench("runs")
+
     assert runs.measure("false", may_fail=True).status == 1
     with pytest.raises(SystemExit, match="false failed"):
         runs.measure("false")
