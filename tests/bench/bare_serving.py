@@ -53,7 +53,9 @@ def bare(programs, model):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [f"{programs}/mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    # With its own limit of a minute, a worker is killed while it loads a Spark model on a busy machine, again and again. Ours has this one, too.
+    command = [f"{programs}/mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
+               "--timeout", str(START)]  # fmt: skip
     with open("/tmp/bare_serving.log", "w", encoding="utf-8") as log:
         settings = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         process = subprocess.Popen(command, stdout=log, stderr=log, env=settings, start_new_session=True)
