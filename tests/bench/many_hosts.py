@@ -95,10 +95,13 @@ def figures_of(kind, found):
         alone = found[1][number]
         for count in found:
             runs = found[count][number]
-            figures.append(figure(f"{kind}, {count} in one run, {state}", "s a host", runs.a_host("seconds"), alone.a_host("seconds")))
+            figures.append(figure(f"{kind}, {count} in one run, {state}", "s a host", runs.a_host("seconds"), alone.a_host("seconds") if count > 1 else []))
+            processor = [run.processor for run in alone.runs]
             if count > 1:
                 figures.append(figure(f"{kind}, {count} in one run, {state}", "controller's processor s for each further host",
-                                      runs.each_further(alone), [run.processor for run in alone.runs]))  # fmt: skip
+                                      runs.each_further(alone), processor))  # fmt: skip
+            else:
+                figures.append(figure(f"{kind}, {count} in one run, {state}", "controller's processor s", processor))
     return figures
 
 

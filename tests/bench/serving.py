@@ -21,11 +21,11 @@ def figures_of(phase, seconds, found, before):
     failed = sum(request[2] != 200 for request in found)
     by = Counter(request[3] or "nobody" for request in found)
     answered = "answered by " + ", ".join(f"{name} {count}" for name, count in by.items())
-    first = [request[1] for request in before]
+    first = [request[1] for request in before if phase != PHASES[0]]
     return [
         figure(f"{phase}, {seconds:.0f} s", "failed requests", [failed], remarks=f"of {len(found)}, {answered}"),
         figure(phase, "ms", took, first),
-        figure(phase, "99 % of these, ms", [percentile(took, 99)], [percentile(first, 99)], pairs=len(took)),
+        figure(phase, "99 % of these, ms", [percentile(took, 99)], [percentile(first, 99)] if first else [], pairs=len(took)),
     ]
 
 
