@@ -93,15 +93,17 @@ def figures_of(kind, found):
     figures = []
     for number, state in enumerate(("cold", "nothing to change")):
         alone = found[1][number]
-        for count in found:
-            runs = found[count][number]
-            figures.append(figure(f"{kind}, {count} in one run, {state}", "s a host", runs.a_host("seconds"), alone.a_host("seconds") if count > 1 else []))
-            processor = [run.processor for run in alone.runs]
-            if count > 1:
-                figures.append(figure(f"{kind}, {count} in one run, {state}", "controller's processor s for each further host",
-                                      runs.each_further(alone), processor))  # fmt: skip
-            else:
-                figures.append(figure(f"{kind}, {count} in one run, {state}", "controller's processor s", processor))
+        seconds, processor = alone.a_host("seconds"), alone.a_host("processor")
+        figures += [
+            figure(f"{kind}, 1 in a run, {state}", "s", seconds),
+            figure(f"{kind}, 1 in a run, {state}", "controller's processor s", processor),
+        ]
+        for count in [count for count in found if count > 1]:
+            runs, what = found[count][number], f"{kind}, {count} in a run, {state}"
+            figures += [
+                figure(what, "s a host", runs.a_host("seconds"), seconds),
+                figure(what, "controller's processor s for each further host", runs.each_further(alone), processor),
+            ]
     return figures
 
 
