@@ -19,6 +19,7 @@ FILTERS = {
     "addresses": ("addresses",),
     "amount_of_files": ("amount_of_files",),
     "awx": ("awx_kinds", "awx_plan", "awx_problems", "credential_inputs", "credential_results", "project_has_ended", "project_problems"),
+    "backup": ("backup_message", "backup_problems", "backup_program_files"),
     "batch_scoring": (
         "batch_scoring_failures",
         "batch_scoring_model",

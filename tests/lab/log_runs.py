@@ -1,0 +1,47 @@
+"""Logs runs until a file appears, in the lab: metrics with steps, params, tags, nested runs, artifacts, versions of a model.
+
+    log_runs.py TRACKING_URI LEAST_RUNS END_FILE
+"""
+
+import os
+import sys
+import tempfile
+
+import mlflow
+from mlflow.tracking import MlflowClient
+
+
+def log(number, folder):
+    with mlflow.start_run(run_name=f"run {number}"):
+        mlflow.log_params({"depth": number, "text": f"ä'\"\\ {number}"})
+        mlflow.set_tags({"odd": number % 2, "note": f"line one\nline two {number}"})
+        for step in range(5):
+            mlflow.log_metric("loss", 1 / (number + step + 1), step=step)
+        path = os.path.join(folder, f"file {number}.bin")
+        with open(path, "wb") as file:
+            file.write(os.urandom(1000 + number))
+        mlflow.log_artifact(path, "outputs/of it")
+        with mlflow.start_run(nested=True):
+            mlflow.log_metric("inner", number)
+
+
+def main():
+    uri, least, end = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("backed up")
+    number = 0
+    with tempfile.TemporaryDirectory() as folder:
+        while number < least or (end != "-" and not os.path.exists(end)):
+            log(number, folder)
+            number += 1
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("backed up")
+    if not client.search_registered_models():
+        client.create_registered_model("kept", tags={"team": "risk"}, description="A model")
+    run = client.search_runs([experiment.experiment_id], max_results=1)[0]
+    version = client.create_model_version("kept", run.info.artifact_uri + "/outputs", run.info.run_id)
+    client.transition_model_version_stage("kept", version.version, "Staging")
+    print(number)
+
+
+main()
