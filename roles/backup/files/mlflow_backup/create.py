@@ -143,7 +143,6 @@ def encrypt(path, recipient, folder):
     os.chmod(target, 0o600)
     with open(target, "rb") as file:
         os.fsync(file.fileno())
-    os.unlink(path)
     return target
 
 
