@@ -103,7 +103,7 @@ def test_everything_is_in_it(mlflow, first):
     finally:
         mlflow.run_expect([0], "systemctl stop scratch")
     before, after = first["before"], first["after"]
-    assert len(before["runs"]) == 40
+    assert len(before["runs"]) >= 40
     for identity, run in before["runs"].items():
         assert found["runs"][identity] == run
     assert before["experiments"] == found["experiments"]
