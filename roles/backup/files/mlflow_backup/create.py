@@ -59,7 +59,6 @@ def check_room(settings, database_bytes, artifact_bytes):
                       "place.")
 
 
-
 def forget_parts(directory):
     """What a killed run has left. Nobody else runs: the lock is held."""
     for path in glob.glob(os.path.join(glob.escape(directory), PART + "*")):
