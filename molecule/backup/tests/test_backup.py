@@ -142,7 +142,7 @@ def test_timer_makes_them_without_ansible(mlflow, back_up, first):
 def test_killed_one_leaves_no_archive(mlflow):
     made = archives(mlflow)
     # It waits for the database, and has its folder by then.
-    mlflow.run_expect([0], "systemd-run --collect --unit=holder %s -c '%s'" % (PYTHON, HOLD))  # noqa: UP031
+    mlflow.run_expect([0], f"systemd-run --collect --unit=holder {PYTHON} -c '{HOLD}'")
     mlflow.run_expect([0], "timeout 20 bash -c 'until [ -e /tmp/held ]; do sleep 0.1; done'")
     mlflow.run_expect([0], "systemctl start --no-block mlflow-backup.service")
     mlflow.run_expect([0], "timeout 20 bash -c 'until ls -d /var/backups/mlflow/.mlflow-backup-*; do sleep 0.1; done'")
