@@ -13,6 +13,7 @@ description:
     port from a refused, a filtered (firewalled) and an unresolvable one.
   - Reads C(/proc), C(/etc/os-release) and the file system, and asks systemd, where it runs, for its environment and for O(units).
     It changes nothing, so it works the same way in check mode and on an empty host.
+  - Runs the questions of roles (O(commands)), all at the same time.
 author:
   - Sparkflows MLOps collection contributors (@sparkflows)
 options:
@@ -25,7 +26,7 @@ options:
   connect:
     description:
       - Ports to connect to. The connection is closed at once, nothing is sent.
-      - If O(connect) is given and O(paths) is not, only they and O(units) are looked at.
+      - If O(connect) is given and O(paths) is not, only they, O(units) and O(commands) are looked at.
     type: list
     elements: dict
     suboptions:
@@ -40,9 +41,15 @@ options:
   units:
     description:
       - Units of systemd that are asked for.
-      - If O(units) is given and O(paths) is not, only they and O(connect) are looked at.
+      - If O(units) is given and O(paths) is not, only they, O(connect) and O(commands) are looked at.
     type: list
     elements: str
+  commands:
+    description:
+      - Questions by name, each a program and its arguments. They must change nothing, because they are asked in check mode, too.
+      - They run at the same time, without input and with C(LC_ALL=C). That one fails is an answer, too.
+      - An empty list is not asked, and answered with code 0 and no text.
+    type: dict
   timeout:
     description: Seconds to wait for each address of each entry in O(connect).
     type: float
@@ -72,6 +79,14 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: __look.host.disks['/opt/mlflow'].free_bytes > 4 * 1024 ** 3
 
+- name: Look at this host, and ask what is there
+  sparkflows.mlops.mlops_host_info:
+    paths: [/opt/mlflow]
+    commands:
+      java: [/opt/mlflow/java/bin/java, -version]
+      release: [readlink, /opt/mlflow/current]
+  register: __look
+
 - name: Can this host reach MLflow and the Fire MLOps server
   sparkflows.mlops.mlops_host_info:
     connect:
@@ -84,7 +99,7 @@ EXAMPLES = r"""
 RETURN = r"""
 host:
   description: What was found. No fact, so that no fact cache keeps what is asked anew in each run.
-  returned: if O(paths) is given, or neither O(connect) nor O(units)
+  returned: if O(paths) is given, or none of O(connect), O(units) and O(commands)
   type: dict
   contains:
     architecture:
@@ -231,33 +246,50 @@ units:
       MainPID: 4711
       NRestarts: 0
       ActiveEnterTimestamp: Mon 2026-11-23 04:00:00 UTC
+commands:
+  description: What came of each of O(commands), by its name.
+  returned: if O(commands) is given
+  type: dict
+  contains:
+    cmd:
+      description: Program and arguments, as given.
+      type: list
+      elements: str
+      sample: [readlink, /opt/mlflow/current]
+    rc:
+      description: Exit code, 127 if there is no such program or it may not be run.
+      type: int
+    stdout:
+      description: What it wrote to its output.
+      type: str
+    stdout_lines:
+      description: RV(commands.stdout) as lines.
+      type: list
+      elements: str
+    stderr:
+      description: What it wrote to its error output, or why it could not be run.
+      type: str
+    stderr_lines:
+      description: RV(commands.stderr) as lines.
+      type: list
+      elements: str
 """
 
 import errno
 import os
 import platform
-import pwd
 import re
 import shlex
 import socket
-import struct
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import listeners, read
 from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import shown
 
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "ActiveEnterTimestamp")
-LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
-
-
-def read(path):
-    """Text of a file, empty if it cannot be read: processes end and files of others stay closed while we look."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 # Those that do not say so themselves: Oracle Linux names Fedora alone.
@@ -298,66 +330,6 @@ def disk(path, points):
         point = os.path.dirname(point)
     fstype, options = points.get(point, ("", []))
     return {"free_bytes": stat.f_bavail * stat.f_frsize, "mount": point, "fstype": fstype, "options": options}
-
-
-def address(text):
-    """The kernel prints addresses as 32-bit words in the byte order of the machine."""
-    packed = b"".join(struct.pack("=I", int(text[i:i + 8], 16)) for i in range(0, len(text), 8))
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
-
-
-def holders(inodes):
-    """Socket inode -> lowest process id that holds it."""
-    found = {}
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
-        try:
-            for fd in os.scandir(f"/proc/{pid}/fd"):
-                try:
-                    target = os.readlink(fd.path)
-                except OSError:
-                    continue
-                if target.startswith("socket:[") and target[8:-1] in inodes:
-                    found.setdefault(target[8:-1], pid)
-        except OSError:  # not ours to see, or gone
-            continue
-    return found
-
-
-def unit(groups):
-    """The service in the text of a /proc/<pid>/cgroup: with control groups of version 1 it is in the hierarchy that has systemd's name."""
-    for line in groups.splitlines():
-        controllers, path = line.split(":", 2)[1:]
-        if controllers in ("", "name=systemd"):
-            found = [part for part in path.split("/") if part.endswith(".service")]
-            if found:
-                return found[-1]
-    return ""
-
-
-def user_name(uid):
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def listeners():
-    rows = [line.split() for table in ("tcp", "tcp6") for line in read("/proc/net/" + table).splitlines()[1:]]
-    rows = [row for row in rows if len(row) > 9 and row[3] == LISTEN]
-    pids = holders({row[9] for row in rows})
-    result = []
-    for row in rows:
-        ip, port = row[1].split(":")
-        pid = pids.get(row[9])
-        result.append({
-            "address": address(ip),
-            "port": int(port, 16),
-            "user": user_name(int(row[7])),
-            "pid": pid,
-            "process": read(f"/proc/{pid}/comm").strip() if pid else "",
-            "unit": unit(read(f"/proc/{pid}/cgroup")) if pid else "",
-        })
-    return sorted(result, key=lambda item: (item["port"], item["address"]))
 
 
 def selinux(root="/"):
@@ -433,6 +405,20 @@ def probe(host, port, timeout):
     return {"host": host, "port": port, "state": state, "milliseconds": milliseconds, "error": error}
 
 
+def answer(argv):
+    """What a program says. Not by run_command, which changes directory and environment of the whole process: questions are asked side by side."""
+    code, out, err = 0, "", ""
+    if argv:
+        try:
+            pipe, environment = subprocess.PIPE, dict(os.environ, LC_ALL="C")
+            with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment) as asked:  # pylint: disable=ansible-bad-function
+                out, err = (text.decode(errors="replace") for text in asked.communicate())
+            code = asked.returncode
+        except OSError as exc:
+            code, err = 127, f"{exc.strerror}: {argv[0]}"
+    return {"cmd": argv, "rc": code, "stdout": out, "stdout_lines": out.splitlines(), "stderr": err, "stderr_lines": err.splitlines()}
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -446,11 +432,12 @@ def main():
                 },
             },
             "units": {"type": "list", "elements": "str"},
+            "commands": {"type": "dict"},
             "timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )
-    paths, connect, units, timeout = (module.params[name] for name in ("paths", "connect", "units", "timeout"))
+    paths, connect, units, commands, timeout = (module.params[name] for name in ("paths", "connect", "units", "commands", "timeout"))
     if timeout <= 0:
         module.fail_json(msg=f"timeout must be more than 0 seconds, not {timeout:g}")
     relative = [path for path in paths or [] if not os.path.isabs(path)]
@@ -459,9 +446,12 @@ def main():
     wrong = [f"{item['host']}:{item['port']}" for item in connect or [] if not 0 < item["port"] < 65536]
     if wrong:
         module.fail_json(msg="connect: port must be 1 to 65535: " + ", ".join(wrong))
+    wrong = [name for name, argv in (commands or {}).items() if not isinstance(argv, list)]
+    if wrong:
+        module.fail_json(msg="commands must be lists, a program and its arguments: " + ", ".join(wrong))
 
     result = {"changed": False}
-    if paths is not None or (connect is None and units is None):
+    if paths is not None or (connect is None and units is None and commands is None):
         points = mounts(read("/proc/self/mounts"))
         result["host"] = {
             "architecture": platform.machine(),
@@ -476,6 +466,9 @@ def main():
     if connect is not None:
         with ThreadPoolExecutor(max_workers=32) as pool:
             result["connect"] = list(pool.map(lambda item: probe(item["host"], item["port"], timeout), connect))
+    if commands is not None:
+        with ThreadPoolExecutor(max_workers=32) as pool:
+            result["commands"] = dict(zip(commands, pool.map(lambda argv: answer([str(word) for word in argv]), commands.values())))
     if units is not None:
         result["units"] = {unit: shown(module.run_command, unit, PROPERTIES) for unit in units}
     module.exit_json(**result)

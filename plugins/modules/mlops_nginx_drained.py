@@ -78,11 +78,11 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import ESTABLISHED, children, sockets
 from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import Silent, shown
 
 # The master starts its new workers before it asks the old ones to end; on a machine that is very busy this takes seconds.
 TAKEN_WITHIN = 10
-ESTABLISHED = "01"  # TCP_ESTABLISHED in the kernel's include/net/tcp_states.h
 
 
 def changed_at(folder):
@@ -94,32 +94,12 @@ def changed_at(folder):
 
 def workers(master):
     """Process id -> time of the start, of the master's children."""
-    found = {}
-    booted = time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", 7))  # Python 3.6 has no name for it
-    tick = os.sysconf("SC_CLK_TCK")
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                    fields = file.read().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if int(fields[1]) == master and fields[0] != "Z":
-                found[int(name)] = booted + int(fields[19]) / tick
-    return found
+    return {number: child["started"] for number, child in children(master).items() if child["state"] != "Z"}
 
 
 def connections(ports):
     """How many connections to these local ports are open."""
-    count = 0
-    for table in ("tcp", "tcp6"):
-        try:
-            with open("/proc/net/" + table, encoding="ascii") as file:
-                rows = [line.split() for line in file.readlines()[1:]]
-        except FileNotFoundError:  # a host without IPv6
-            continue
-        count += sum(row[3] == ESTABLISHED and int(row[1].rsplit(":", 1)[1], 16) in ports for row in rows)
-    return count
+    return sum(item["port"] in ports for item in sockets(ESTABLISHED))
 
 
 def drain(module, master):

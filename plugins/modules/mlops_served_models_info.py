@@ -90,12 +90,12 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import LISTEN, sockets
 
 PREFIX = "mlflow-model@"
 SITE = "mlops-model-*.conf"
 # The line that role model_serving writes into a site.
 MARK = re.compile(r"^# live: (\{.*\})$", re.M)
-LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 
 
 def slots(folder):
@@ -113,18 +113,6 @@ def sites(folder):
         live = json.loads(mark.group(1))
         found[live["instance"]] = {"slot": live["slot"], "port": live["port"]}
     return found
-
-
-def listening(folder="/proc/net"):
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        try:
-            with open(os.path.join(folder, table), encoding="ascii") as file:
-                rows = [line.split() for line in file.readlines()[1:]]
-        except FileNotFoundError:  # a host without IPv6
-            continue
-        ports.update(int(row[1].rsplit(":", 1)[1], 16) for row in rows if row[3] == LISTEN)
-    return sorted(ports)
 
 
 def name(link):
@@ -151,7 +139,7 @@ def main():
         changed=False,
         slots=slots(params["unit_dir"]),
         sites=found,
-        ports=listening(),
+        ports=sorted({item["port"] for item in sockets(LISTEN)}),
         links={path: os.path.realpath(path) for path in params["links"]},
         names={path: name(path) for path in params["names"]},
     )

@@ -159,13 +159,13 @@ from contextlib import suppress
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_text
 from ansible_collections.sparkflows.mlops.plugins.module_utils.places import relabel
+from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import TICK, children
 from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import Silent, shown
 
 PREFIX = "mlops"
 # Folders of runs, beside the configuration.
 WORK = ".mlops-nginx-"
 # The kernel counts a process's start in ticks.
-TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 WORKER = "nginx: worker process"
 # Runs the check where nginx finds the copy under the names of the live configuration, for itself alone.
 OVERLAY = 'mount --bind "$0" "$1" && exec "$2" -t -q'
@@ -254,21 +254,9 @@ def entries(module):
     return found
 
 
-def processes(parent):
+def processes(master):
     """Processes of the master that answer requests with what it has loaded last: number -> when it was started."""
-    boot = time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", 7))  # Python 3.6 has no name for it
-    found = {}
-    for number in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{number}/stat", encoding="utf-8", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
-            with open(f"/proc/{number}/cmdline", encoding="utf-8", errors="replace") as file:
-                title = file.read().rstrip("\0 ")
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(fields[1]) == parent and title == WORKER:
-            found[int(number)] = boot + int(fields[19]) * TICK
-    return found
+    return {number: child["started"] for number, child in children(master).items() if child["title"] == WORKER}
 
 
 class Nginx:

@@ -83,7 +83,7 @@ def spark_settings(settings, site):
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": site["mlops_tmp_dir"],
-        **({**site["_mlops_spark_security"], **site["_mlops_spark_job_ports"]} if of_a_cluster else {}),
+        **({**site["_mlops_spark"]["security"], **site["_mlops_spark"]["job_ports"]} if of_a_cluster else {}),
         **settings["batch_scoring_spark_settings"],
     }
 
@@ -98,7 +98,7 @@ def environment(settings, site):
         "MLFLOW_TRACKING_SERVER_CERT_PATH": settings["batch_scoring_tracking_ca_path"],
         "GIT_PYTHON_REFRESH": "quiet",
         "SPARK_LOCAL_IP": own_address(settings, site),
-        **site["_mlops_client_store_environment"],
+        **site["_mlops_artifacts"]["client_environment"],
         **(temporary if folder else {}),
         **settings["batch_scoring_environment"],
     }

@@ -49,11 +49,11 @@ OLD = "firewalld has no policies before version 0.9: {} Update it, or set servin
 
 def serving_firewall_state(answer, backend):
     code = answer.get("rc", 0)
-    # 2 is the module's own answer where there is no such program, and a program's to options that it does not know.
-    if code == 127 or (code == 2 and "delta" not in answer):
+    if code == 127:
         return "absent"
     if (backend == "firewalld" and code == 252) or (backend == "ufw" and "Status: inactive" in answer.get("stdout", "")):
         return "stopped"
+    # 2: it does not know the option.
     return "old" if backend == "firewalld" and code == 2 else "running"
 
 

@@ -68,9 +68,9 @@ PLAYBOOK = """
       rescue:
         - ansible.builtin.set_fact: {problem: "{{ ansible_failed_result.msg }}"}
     - ansible.builtin.set_fact:
-        found: {problem: "{{ problem }}", peers: "{{ _mlops_ssh_peers }}",
+        found: {problem: "{{ problem }}", peers: "{{ _mlops_ssh.peers }}",
                 file: "{{ _ssh_access_authorized_keys if mlops_deploy_mode == 'remote' else '' }}",
-                command: "{{ _mlops_ssh_command.values() | first }}"}
+                command: "{{ _mlops_ssh.commands.values() | first }}"}
     - ansible.builtin.copy:
         content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
         dest: found.json

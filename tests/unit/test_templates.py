@@ -64,11 +64,12 @@ def tree(text, condition=False):
         return ENVIRONMENT.parse("{{ " + text + " }}" if condition else text)
 
 
-FILES = sorted(path for folder in ("roles/*/tasks", "roles/*/vars", "roles/*/defaults", "playbooks") for path in COLLECTION.glob(folder + "/*.yml"))
+FOLDERS = ("roles/*/tasks", "roles/*/vars", "roles/*/defaults", "playbooks")
+FILES = sorted(path for folder in FOLDERS for path in COLLECTION.glob(folder + "/**/*.yml"))
 TEMPLATES = [(path.relative_to(COLLECTION), text, condition)
              for path in FILES for text, condition in scalars(load(path)) if condition or "{{" in text or "{%" in text]  # fmt: skip
 # Variables of roles: whoever sets one may do so by a template, and AWX hands over texts.
-VARIABLES = {name: value for kind in ("vars", "defaults") for path in COLLECTION.glob(f"roles/*/{kind}/main.yml")
+VARIABLES = {name: value for kind in ("vars", "defaults") for path in COLLECTION.glob(f"roles/*/{kind}/**/*.yml")
              for name, value in load(path).items()}  # fmt: skip
 
 

@@ -26,8 +26,8 @@ SETTINGS = {
 SITE = {
     "mlops_address": "2001:db8::5", "mlops_user": "mlflow", "mlops_group": "ml", "mlops_venv": "/opt/mlflow/current",
     "mlops_java_home": "/opt/mlflow/java", "mlops_data_dir": "/var/lib/mlflow", "mlops_config_dir": "/etc/mlflow", "mlops_tmp_dir": "",
-    "_mlops_spark_security": {"spark.authenticate.secret": "canary-2"},
-    "_mlops_spark_job_ports": {"spark.driver.port": 7100}, "_mlops_client_store_environment": {"AWS_SECRET_ACCESS_KEY": "canary-3"},
+    "_mlops_spark": {"security": {"spark.authenticate.secret": "canary-2"}, "job_ports": {"spark.driver.port": 7100}},
+    "_mlops_artifacts": {"client_environment": {"AWS_SECRET_ACCESS_KEY": "canary-3"}},
     "_batch_scoring_config_dir": "/etc/mlflow/batch_scoring", "_batch_scoring_data_dir": "/var/lib/mlflow/batch_scoring",
     "_batch_scoring_program": "/opt/mlflow/libexec/score_job",
 }  # fmt: skip

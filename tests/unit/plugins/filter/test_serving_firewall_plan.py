@@ -37,9 +37,9 @@ SPARK = {"name": "mlops-spark", "openings": [{"source": "10.0.0.3", "ports": ["7
 OF_SPARK = {"serving_firewall_rules": SPARK, "name": "mlops-spark"}
 PORTS = ["5000", "8086", "5001-5020"]
 MARK = "mlops-serving d94e96f9b2da"
-RUNS = {"rc": 0, "delta": "0:00"}
-ABSENT, STOPPED = {"rc": 2, "stdout": ""}, {"rc": 252, "delta": "0:00"}
-OLD = {"rc": 2, "delta": "0:00", "stderr": "error: unrecognized arguments: --policy=mlops-serving\n"}
+RUNS = {"rc": 0}
+ABSENT, STOPPED = {"rc": 127, "stdout": ""}, {"rc": 252}
+OLD = {"rc": 2, "stderr": "error: unrecognized arguments: --policy=mlops-serving\n"}
 UFW = "Status: {}\nufw allow 22/tcp comment 'ssh'\nufw allow from 10.0.0.2 proto tcp comment 'mlops-serving 10.0.0.2 {}'"
 LISTENERS = [{"port": port, "unit": "nginx.service"} for port in (5003, 5007, 5031)] + [{"port": 5008, "unit": "other.service"}]
 
@@ -66,8 +66,8 @@ def problems(**given):
 
 
 @pytest.mark.parametrize(("answer", "backend", "state"), [
-    (RUNS, "firewalld", "running"), ({"rc": 140, "delta": "0:00"}, "firewalld", "running"), ({}, "none", "running"),
-    (ABSENT, "firewalld", "absent"), (ABSENT, "nftables", "absent"), ({"rc": 127, "delta": "0:00"}, "ufw", "absent"),
+    (RUNS, "firewalld", "running"), ({"rc": 140}, "firewalld", "running"), ({}, "none", "running"),
+    (ABSENT, "firewalld", "absent"), (ABSENT, "nftables", "absent"), (ABSENT, "ufw", "absent"),
     (STOPPED, "firewalld", "stopped"), (STOPPED, "nftables", "running"), (said("Status: inactive"), "ufw", "stopped"),
     (said("Status: inactive"), "firewalld", "running"), (OLD, "firewalld", "old"), (OLD, "nftables", "running"),
 ])  # fmt: skip

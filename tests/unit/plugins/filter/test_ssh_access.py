@@ -41,28 +41,6 @@ def plan(peers=(PEER,), hostvars=None, lines=(), **settings):
     return FILTERS["ssh_access_plan"](list(peers), SAID if hostvars is None else hostvars, {**SETTINGS, **settings}, list(lines), COMMENT)
 
 
-# ---- the other end ---------------------------------------------------------------------------------------------------
-def test_peers_are_what_the_other_end_says_of_itself():
-    hostvars = {"fire1": {"mlops_address": "192.0.2.2", "mlops_ssh_port": "2222", "mlops_ssh_sources": ["10.0.0.0/8"]}, "fire2": {}}
-    peers = FILTERS["ssh_peers"]({"hosts": ["fire1", "fire2"], "url": "https://FIRE2:8443", "user": "sf"}, hostvars)
-    assert peers == [
-        {"host": "fire1", "address": "192.0.2.2", "names": ["192.0.2.2", "fire2"], "port": 2222, "user": "sf", "sources": ["10.0.0.0/8"]},
-        {"host": "fire2", "address": "fire2", "names": ["fire2"], "port": 22, "user": "sf", "sources": ["fire2"]},
-    ]
-
-
-def test_a_name_is_the_same_in_capitals():
-    peers = FILTERS["ssh_peers"]({"hosts": ["one"], "url": "http://mlflow.example", "user": "sf"}, {"one": {"mlops_address": "MLflow.Example"}})
-    assert peers[0]["names"] == ["MLflow.Example"]
-
-
-def test_command_says_every_option():
-    command = FILTERS["ssh_commands"]([{**PEER, "port": 2222}], "/k/id", "/k/hosts")["fire1"]
-    assert command[:7] == ["ssh", "-F", "none", "-i", "/k/id", "-p", "2222"] and command[-2:] == ["sf@192.0.2.2", "true"]
-    assert {"StrictHostKeyChecking=yes", "UserKnownHostsFile=none", "GlobalKnownHostsFile=/k/hosts", "BatchMode=yes"} < set(command)
-    assert all(isinstance(part, str) for part in command)
-
-
 # ---- the SSH server --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("text", "path"), [
     (IN_FORCE, "/home/sf/.ssh/authorized_keys"),

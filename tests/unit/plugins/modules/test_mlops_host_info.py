@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
+from ansible_collections.sparkflows.mlops.plugins.module_utils import proc, systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_host_info
 from module_arguments import patch_module_args
 
@@ -125,7 +125,7 @@ def test_no_proxy_of_all_services(run, systemctl, said, found):
     ("", ""),
 ])
 def test_unit_of_a_process(groups, unit):
-    assert mlops_host_info.unit(groups) == unit
+    assert proc.unit(groups) == unit
 
 
 def test_connection_is_not_a_listener(run, listener):
@@ -138,8 +138,8 @@ def test_process_of_another_user_is_left_out(monkeypatch, listener):
     def denied(path):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(mlops_host_info.os, "scandir", denied)
-    found = [item for item in mlops_host_info.listeners() if item["port"] == listener.getsockname()[1]]
+    monkeypatch.setattr(proc.os, "scandir", denied)
+    found = [item for item in proc.listeners() if item["port"] == listener.getsockname()[1]]
     assert [(item["user"], item["pid"], item["process"]) for item in found] == [(getpass.getuser(), None, "")]
 
 
@@ -275,7 +275,7 @@ def test_distribution(tmp_path, file, text, expected):
     ("B80D0120000000000000000001000000", "2001:db8::1"),
 ])
 def test_address(text, expected):
-    assert mlops_host_info.address(text) == expected
+    assert proc.address(text) == expected
 
 
 @pytest.mark.parametrize(("params", "words"), [
@@ -309,4 +309,42 @@ def test_check_mode_says_the_same(run):
 
 
 def test_owner_without_a_name():
-    assert mlops_host_info.user_name(4294967000) == "4294967000"
+    assert proc.user_name(4294967000) == "4294967000"
+
+
+# ---- questions of roles
+def test_commands_are_asked_without_input_and_in_plain_words(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    found = run(commands={
+        "said": ["sh", "-c", "cat; echo $LC_ALL; echo two; echo why >&2; exit 3"],
+        "number": ["echo", 8086],
+        "absent": [str(tmp_path / "no such program"), "-version"],
+        "not a program": [str(tmp_path)],
+        "not asked": [],
+        "no text": ["printf", "\\377"],
+    })["commands"]  # fmt: skip
+    assert {name: answer["rc"] for name, answer in found.items()} == {
+        "said": 3, "number": 0, "absent": 127, "not a program": 127, "not asked": 0, "no text": 0}  # fmt: skip
+    assert found["said"] == {
+        "cmd": ["sh", "-c", "cat; echo $LC_ALL; echo two; echo why >&2; exit 3"], "rc": 3,
+        "stdout": "C\ntwo\n", "stdout_lines": ["C", "two"], "stderr": "why\n", "stderr_lines": ["why"]}  # fmt: skip
+    assert found["number"]["stdout_lines"] == ["8086"] and found["number"]["cmd"] == ["echo", "8086"]
+    assert str(tmp_path / "no such program") in found["absent"]["stderr"]
+    assert found["not asked"]["stdout_lines"] == [] and found["not asked"]["cmd"] == []
+    assert found["no text"]["stdout"] == "\ufffd"
+
+
+def test_commands_are_asked_at_the_same_time(run, tmp_path):
+    """Each waits for the other."""
+    wait = "touch $1; for _ in $(seq 200); do [ -e $2 ] && exit 0; sleep 0.05; done; exit 1"
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    found = run(commands={"one": ["sh", "-c", wait, "sh", one, two], "two": ["sh", "-c", wait, "sh", two, one]})
+    assert [answer["rc"] for answer in found["commands"].values()] == [0, 0]
+    # Only what is asked for.
+    assert "host" not in found
+
+
+def test_a_command_is_a_list(run):
+    found = run(commands={"java": "java -version", "release": ["true"]})
+    assert found["failed"] and "java" in found["msg"] and "release" not in found["msg"]
