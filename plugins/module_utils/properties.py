@@ -49,6 +49,9 @@ class Properties:
             last.raw = finished(last.raw, self.newline)
         self.entries.append(new)
 
+    def remove(self, key):
+        self.entries = [entry for entry in self.entries if entry.key != key]
+
 
 def parse(text):
     lines = iter(NATURAL_LINE.findall(text))

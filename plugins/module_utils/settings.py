@@ -199,7 +199,10 @@ class FileStore:
 
     def write(self, settings, values):
         for key, value in values.items():
-            self.properties.set(key, value)
+            if value is None:
+                self.properties.remove(key)
+            else:
+                self.properties.set(key, value)
         if self.module.params["backup"] and os.path.exists(self.path):
             self.result["backup_file"] = self.module.backup_local(self.path)
         write_private(self.module, self.path, self.properties.dump(), owner_of_directory=True)

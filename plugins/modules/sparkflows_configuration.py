@@ -133,6 +133,19 @@ options:
     type: str
     choices: [auto, always, on_create]
     default: auto
+  state:
+    description:
+      - V(present) sets the given settings.
+      - V(former) puts back what O(former_path) says of the settings that were written, and forgets it. What somebody has changed
+        since is left as it is, and a warning names it. A secret is emptied. O(settings) and O(discover) are not looked at.
+    type: str
+    choices: [present, former]
+    default: present
+  former_path:
+    description:
+      - File on the host on which the module runs that remembers what each setting was before this module wrote it first,
+        for the day on which it is to be put back. Its directory is made if only that is missing. It holds no secret.
+    type: path
   secrets_state_path:
     description:
       - File on the host on which the module runs that remembers hidden secrets, so that a changed one is noticed and an
@@ -167,6 +180,13 @@ EXAMPLES = r"""
         title_matches: ['fire mlops.*host']
         variable: sparkflows_configuration_fire_mlops_host_key
     secrets_state_path: /var/lib/sparkflows-mlops/secrets.json
+
+- name: Put back what was there before
+  sparkflows.mlops.sparkflows_configuration:
+    url: https://sparkflows.example.com:8443
+    token: "{{ sparkflows_token }}"
+    state: former
+    former_path: /var/lib/sparkflows-mlops/former.json
 
 - name: The same without access to the API; restart Sparkflows if it says so
   sparkflows.mlops.sparkflows_configuration:
@@ -226,6 +246,7 @@ problems:
 import copy
 
 from ansible_collections.sparkflows.mlops.plugins.module_utils.fingerprints import Fingerprints
+from ansible_collections.sparkflows.mlops.plugins.module_utils.former import Former
 from ansible_collections.sparkflows.mlops.plugins.module_utils.module import Outcome, SparkflowsModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils.settings import (
     HIDDEN,
@@ -285,13 +306,16 @@ def configure(module):
     params = module.params
     store = open_store(module)
     settings = store.read()
-    accepted = store.accepted(settings)
+    putting_back = params["state"] == "former"
+    # What was written was accepted.
+    accepted = settings if putting_back else store.accepted(settings)
 
-    questions = [question for question in params["discover"] if question["value"] is not None]
-    wanted = {key: value for key, value in params["settings"].items() if value is not None}
+    former = Former(params["former_path"], params["path"] if params["backend"] == "file" else module.client.url, module.warn)
+    questions = [] if putting_back else [question for question in params["discover"] if question["value"] is not None]
+    wanted = former.wanted(settings) if putting_back else {key: value for key, value in params["settings"].items() if value is not None}
     answers, problems = resolve(questions, accepted, wanted)
     answers = {name: answer for name, answer in answers.items() if not without(name, answer[0], questions, settings)}
-    more_secret = set(params["secret_keys"])
+    more_secret = set(params["secret_keys"]) | former.secrets()
     for question in questions:
         if question["name"] not in answers:
             continue
@@ -307,8 +331,9 @@ def configure(module):
     problems += [unknown_key(key, accepted, store) for key in wanted if key not in accepted]
     compound = [key for key, value in wanted.items() if isinstance(value, (list, dict))]
     problems += [f"{key} needs a single value, not a list or a dictionary." for key in compound]
-    wanted = {key: as_text(value) for key, value in wanted.items()}
-    masks = [key for key in sorted(secrets) if MASK.fullmatch(wanted[key])]
+    # A line that was not in the file goes; a server keeps a setting, and it is empty.
+    wanted = {key: None if value is None and params["backend"] == "file" else as_text(value) for key, value in wanted.items()}
+    masks = [key for key in sorted(secrets) if wanted[key] and MASK.fullmatch(wanted[key])]
     problems += [f"The value of {key} is a mask, not a secret." for key in masks]
     if problems:
         raise MlopsError(f"{store.where}: nothing was written. " + " ".join(problems), problems=problems)
@@ -323,7 +348,7 @@ def configure(module):
     for key, value in wanted.items():
         shown = settings[key].value
         known = (lambda k=key, v=value, s=shown: memory.matches(k, v, s)) if memory else None
-        needed = must_write(store, shown, value, key in secrets, params["update_secrets"], known)
+        needed = must_write(store, shown, value, key in secrets, "always" if putting_back else params["update_secrets"], known)
         if needed:
             writes[key] = value
         elif needed is None:
@@ -340,8 +365,13 @@ def configure(module):
     if writes and not module.check_mode:
         if memory and secrets & set(writes):
             memory.prepare()
+        if not putting_back:
+            # Before anything is written: a run that is cut off must not take its own work for what was there.
+            former.remember(module, settings, writes, secrets)
         store.write(settings, writes)
         verify(module, store, settings, writes, secrets, memory)
+    if putting_back and not module.check_mode:
+        former.forget(module)
     return Outcome(
         dict(before, **attributes_before),
         dict(after, **attributes_after),
@@ -370,7 +400,7 @@ def verify(module, store, former, writes, secrets, memory):
     lost, remembered = [], False
     for key, value in writes.items():
         shown = settings[key].value or ""
-        if shown == value:
+        if shown == (value or ""):
             continue
         if key in secrets and value and store.hides(shown):
             if not shown:
@@ -416,6 +446,8 @@ def main():
             owner=dict(type="str"),
             group=dict(type="str"),
             secret_keys=dict(type="list", elements="str", default=[], no_log=False),
+            state=dict(type="str", choices=["present", "former"], default="present"),
+            former_path=dict(type="path"),
             update_secrets=dict(type="str", choices=["auto", "always", "on_create"], default="auto", no_log=False),
             secrets_state_path=dict(type="path", no_log=False),
         ),

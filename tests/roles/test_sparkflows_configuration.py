@@ -54,6 +54,7 @@ class Role:
             "mlops_sparkflows_token": self.server.token(),
             "sparkflows_configuration_wait": 1,
             "sparkflows_configuration_secrets_state_path": str(self.folder / "secrets.json"),
+            "sparkflows_configuration_former_path": str(self.folder / "former.json"),
             **CANARIES,
             **variables,
         }

@@ -391,3 +391,61 @@ def test_file_problems(call, conf, check):
     conf.write_text("bad=\\u12\n")
     assert "is not a proper properties file: malformed" in call(module, path=str(conf), **options)["msg"]
     assert conf.read_text() == "bad=\\u12\n"
+
+
+# ---- what was there before
+def test_settings_are_put_back(call, api, tmp_path):
+    state, options = api(**{"mode": "local", "url": "", "x.password": "", "other": "keep"})
+    memory = tmp_path / "of/us/former.json"
+    memory.parent.parent.mkdir()
+    options["former_path"] = str(memory)
+    call(module, **options, settings={"mode": "remote", "url": "https://a", "x.password": CANARY})
+    # What was there first counts, and not what we wrote meanwhile.
+    call(module, **options, settings={"mode": "fire_mlops_server", "url": "https://b"})
+    assert CANARY not in memory.read_text() and mode(memory) == 0o600
+    before = dict(state)
+    checked = call(module, **options, state="former", check=True)
+    assert checked["changed_keys"] == ["mode", "url", "x.password"] and state == before and memory.exists()
+    result = call(module, **options, state="former")
+    assert result["changed_keys"] == checked["changed_keys"]
+    assert state == {"mode": "local", "url": "", "x.password": "", "other": "keep"} and not memory.exists()
+    assert not call(module, **options, state="former")["changed"]
+
+
+def test_what_somebody_has_changed_since_stays(call, api, tmp_path):
+    state, options = api(mode="local", url="")
+    options["former_path"] = str(tmp_path / "former.json")
+    call(module, **options, settings={"mode": "remote", "url": "https://a"})
+    state["url"] = "https://of-somebody"
+    call(module, **options, state="former")
+    assert state == {"mode": "local", "url": "https://of-somebody"}
+
+
+def test_a_masked_secret_is_emptied(call, api, tmp_path):
+    def save(state, name, value):
+        state[name] = "********" if value else ""
+
+    state, options = api(save, **{"x.password": ""})
+    options.update(former_path=str(tmp_path / "former.json"))
+    call(module, **options, settings={"x.password": CANARY})
+    assert state == {"x.password": "********"}
+    call(module, **options, state="former")
+    assert state == {"x.password": ""}
+
+
+def test_a_file_is_as_it_was(call, conf, tmp_path):
+    text = "# mine\nmlops.port = 8086\nmy.key=1\n"
+    conf.write_text(text)
+    options = dict(backend="file", path=str(conf), former_path=str(tmp_path / "former.json"))
+    call(module, **options, settings={"mlops.mlflow.deploy.mode": "remote", "mlops.aws.s3.secret.key": CANARY})
+    assert "remote" in conf.read_text()
+    assert call(module, **options, state="former")["restart_required"]
+    assert conf.read_text() == text
+    assert not call(module, **options, state="former")["changed"]
+
+
+def test_a_memory_that_cannot_be_read_stops_everything(call, api, tmp_path):
+    (tmp_path / "former.json").write_text("{")
+    state, options = api(mode="local")
+    result = call(module, **options, former_path=str(tmp_path / "former.json"), settings={"mode": "remote"})
+    assert result["failed"] and "former_path" in result["msg"] and state == {"mode": "local"}
