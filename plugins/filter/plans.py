@@ -46,6 +46,7 @@ FILTERS = {
     ),
     "networks": ("networks", "network_problems"),
     "nginx": (
+        "nginx_before",
         "nginx_certificate_is_good",
         "nginx_certificate_names",
         "nginx_certificate_problems",

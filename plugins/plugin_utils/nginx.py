@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from datetime import datetime, timedelta, timezone
 
@@ -21,8 +22,17 @@ def nginx_state(lines):
     return {
         "installed": found.get("package") == "installed",
         "runs": found.get("ActiveState") == "active" and found.get("UnitFileState") == "enabled",
+        "answers": found.get("ActiveState") == "active",
+        "starts": found.get("UnitFileState") == "enabled",
         "default_site_is_unedited": found.get("default_site") == "unedited",
+        "before_is_known": found.get("before") == "known",
     }
+
+
+def nginx_before(state, removes_default_site):
+    """What is written down of a host before its nginx is touched. What a package is about to bring, its default site, goes as well."""
+    goes = removes_default_site and (state["default_site_is_unedited"] or not state["installed"])
+    return json.dumps({"installed": state["installed"], "ran": state["answers"], "started": state["starts"], "default_site": goes}) + "\n"
 
 
 def nginx_file_problems(files, folder):

@@ -73,7 +73,11 @@ PLAY = """
   tasks:
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: install}
       vars:
-        <<: &nothing_else {_nginx_own_files: [], mlops_selinux: never}
+        <<: &nothing_else
+          _nginx_own_files: []
+          mlops_selinux: never
+          _nginx_before_path: "{{ folder }}/before/nginx.json"
+          _nginx_before_conf: "{{ folder }}/before/nginx.conf"
         _nginx_default_site: "{{ folder }}/site"
         _nginx_default_site_source: "{{ folder }}/available"
 - hosts: servers
@@ -143,3 +147,6 @@ def test_default_site_goes_as_it_came_and_stays_where_somebody_uses_it(folder, n
 @pytest.mark.parametrize("name", SERVERS)
 def test_default_server_goes_as_it_came_and_the_rest_of_the_file_stays(folder, name):
     assert (folder / name / "nginx.conf").read_text() == NGINX_CONF % ("\n" if SERVERS[name][1] else SERVER)
+    # For uninstall.yml, as it was.
+    kept = folder / name / "before/nginx.conf"
+    assert (kept.read_text() if kept.exists() else None) == (NGINX_CONF % SERVER if SERVERS[name][1] else None)

@@ -219,7 +219,10 @@ def test_no_package_manager_is_asked_for_a_package_that_is_there(tmp_path):
         (tmp_path / name).mkdir()
         program = tmp_path / name / ("dpkg-query" if distribution == "debian" else "rpm")
         program.write_text(f"#!{'/bin/sh' if says else '/nowhere'}\n{says}\n")
-        program.chmod(0o755)
+        # What was here before is known: nothing is written down on this computer.
+        (tmp_path / name / "systemctl").write_text("#!/bin/sh\necho before=known\n")
+        for path in (program, tmp_path / name / "systemctl"):
+            path.chmod(0o755)
         hosts[name] = dict(variables, __mlops_host=host(distribution, "9", *([] if distribution == "debian" else ["rhel"])))
     found = found_in(tmp_path, {"packages": {"hosts": hosts, "vars": {**LOCAL, "mlops_preflight_passed": True}}}, INSTALL)
     assert {name: bool(found[name].get("given")) for name in PACKAGES} == {name: asked for name, (*_said, asked) in PACKAGES.items()}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -20,9 +21,10 @@ CERTIFICATE = {"name": "mlflow", "method": "ca", "names": ["mlflow1.example.com"
 
 
 @pytest.mark.parametrize(("lines", "true"), [
-    (["package=installed", "ActiveState=active", "UnitFileState=enabled"], ["installed", "runs"]),
-    (["package=installed", "ActiveState=active", "UnitFileState=disabled"], ["installed"]),
-    (["package=installed", "ActiveState=failed", "UnitFileState=enabled", "default_site=unedited"], ["installed", "default_site_is_unedited"]),
+    (["package=installed", "ActiveState=active", "UnitFileState=enabled"], ["installed", "runs", "answers", "starts"]),
+    (["package=installed", "ActiveState=active", "UnitFileState=disabled"], ["installed", "answers"]),
+    (["package=installed", "ActiveState=failed", "UnitFileState=enabled"], ["installed", "starts"]),
+    (["package=installed", "default_site=unedited"], ["installed", "default_site_is_unedited"]),
     (["package=config-files", "ActiveState=inactive", "UnitFileState=", "default_site=edited"], []),
     (["package nginx is not installed", "ActiveState=inactive", "UnitFileState="], []),
     ([], []),
@@ -117,3 +119,17 @@ def test_a_certificate_is_good_if_everything_is(difference):
 
 def test_the_days_before_its_end_can_be_set():
     assert is_good({**CERTIFICATE, "renew_days": 3}, info=info(ends=4)) is True
+
+
+@pytest.mark.parametrize(("lines", "removes", "before"), [
+    ([], True, ["default_site"]),
+    ([], False, []),
+    (["package=installed", "ActiveState=active", "UnitFileState=enabled"], True, ["installed", "ran", "started"]),
+    (["package=installed", "default_site=unedited"], True, ["installed", "default_site"]),
+    (["package=installed", "ActiveState=active", "UnitFileState=disabled"], True, ["installed", "ran"]),
+    (["package=installed", "ActiveState=failed", "UnitFileState=enabled"], True, ["installed", "started"]),
+])  # fmt: skip
+def test_what_was_here_before(lines, removes, before):
+    said = json.loads(FILTERS["nginx_before"](FILTERS["nginx_state"](lines), removes))
+    assert [name for name, value in said.items() if value] == before
+    assert FILTERS["nginx_state"](["before=known"])["before_is_known"] and not FILTERS["nginx_state"]([])["before_is_known"]
