@@ -176,7 +176,8 @@ def ssh_access_plan(peers, hostvars, settings, lines, comment):
         "authorized": authorized,
         "withdrawn": withdrawn(lines, [one["key"] for one in authorized], comment),
         "known_hosts": [
-            {"name": name, "line": f"{name} {key}"}
+            # With a word at the end that says whose line it is: one that somebody has written stays when we go.
+            {"name": name, "line": f"{name} {key} {comment}{peer['host']}"}
             for peer in here
             for name in (address if peer["port"] == 22 else f"[{address}]:{peer['port']}" for address in peer["names"])
             for key in said[peer["host"]]["host_keys"]

@@ -61,7 +61,7 @@ def test_host_key_that_is_not_the_known_one_is_refused(hosts, addresses, name):
     there = hosts[ENDS[name]].check_output("cat /etc/ssh/ssh_host_*_key.pub").splitlines()
     known = hosts[name].file("/etc/ssh/ssh_known_hosts").content_string.splitlines()
     address = addresses[ENDS[name]]
-    assert {line for line in known if line.startswith(address)} == {f"{address} {' '.join(line.split()[:2])}" for line in there}
+    assert {" ".join(line.split()[:3]) for line in known if line.startswith(address)} == {f"{address} {' '.join(line.split()[:2])}" for line in there}
     wrong = "/tmp/known_hosts"
     hosts[name].run_expect([0], f"awk '{{print \"{address}\", $1, $2}}' /etc/ssh/ssh_host_*_key.pub > {wrong}")
     refused = as_user(hosts[name], f"ssh -o GlobalKnownHostsFile={wrong} {STRICT} sparkflows@{address} hostname")

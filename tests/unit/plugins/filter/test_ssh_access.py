@@ -110,7 +110,7 @@ def test_plan():
     assert plan(ssh_access_mlflow_command="/bin/x y") == {
         "authorized": [{"host": "fire1", "key": f"{KEY} {COMMENT}fire1", "options": 'from="192.0.2.2",restrict,command="/bin/x y"'}],
         "withdrawn": [],
-        "known_hosts": [{"name": name, "line": f"{name} ssh-ed25519 HOST"} for name in PEER["names"]],
+        "known_hosts": [{"name": name, "line": f"{name} ssh-ed25519 HOST {COMMENT}fire1"} for name in PEER["names"]],
     }
 
 
