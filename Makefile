@@ -26,7 +26,7 @@ down: setup ## Remove the demo's lab
 # The long ones first.
 RUNS := integration roles molecule-default rehearsal-plain
 # What has no room in the time of make test.
-LONG_RUNS := molecule-offline_scoring molecule-serving molecule-backup test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local data-sets rehearsal lookalikes selinux cores
+LONG_RUNS := molecule-offline_scoring molecule-serving molecule-backup test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local molecule-uninstall data-sets rehearsal lookalikes selinux cores
 SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS) $(LONG_RUNS)))
 # Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
 AT_ONCE := $(MAKE) --no-print-directory --jobs 3 --output-sync=target
@@ -36,7 +36,7 @@ test: setup ## What a change has to pass: lint, sanity, unit, roles, integration
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(RUNS)
 
 .PHONY: test-long
-test-long: setup ## The rest: offline scoring, serving, backups, AWX, deploy modes, stores, several hosts, five data sets, sites, look-alikes, SELinux, cores
+test-long: setup ## The rest: offline scoring, serving, backups, AWX, deploy modes, stores, several hosts, uninstalling, five data sets, sites, look-alikes, SELinux, cores
 	@$(AT_ONCE) images
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
@@ -102,7 +102,7 @@ roles: setup ## Roles on this computer, against doubles of Sparkflows and AWX
 # Once, before labs are made side by side: targets in the lab need one of these.
 LAB := lab
 IMAGES := images
-# Whether scenarios may start from the machines that images has prepared. The scenario default, integration and test-awx start from bare ones, as everything does by hand.
+# Whether scenarios may start from the machines that images has prepared. The scenarios default and uninstall, integration and test-awx start from bare ones, as everything does by hand.
 PREPARED := false
 .PHONY: lab
 lab: setup ## What all labs share: Docker engine, image, artifacts
@@ -152,7 +152,7 @@ molecule: $(SCENARIOS:%=molecule-%) ## All Molecule scenarios; one of them: make
 $(SCENARIOS:%=molecule-%): molecule-%: $(LAB)
 	molecule test --scenario-name $* --report
 molecule-offline_scoring: $(IMAGES)
-$(patsubst %,molecule-%,$(filter-out default,$(SCENARIOS))): export LAB_PREPARED = $(PREPARED)
+$(patsubst %,molecule-%,$(filter-out default uninstall,$(SCENARIOS))): export LAB_PREPARED = $(PREPARED)
 
 .PHONY: setup
 setup: $(TOOLS)

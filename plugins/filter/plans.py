@@ -58,9 +58,17 @@ FILTERS = {
     "offline_scoring": ("score_offline_message", "score_offline_problems", "score_offline_summary", "workflow_failures"),
     "runtimes": ("java_runtime_problems", "python_runtime_problems"),
     "sandbox": ("account_problems", "sandbox_certificates", "sandbox_certificate_problems", "unit_path_problems"),
-    "scorer": ("scorer_engine_packages", "scorer_failures", "scorer_image", "scorer_problems", "scorer_pull_problem", "scorer_round"),
+    "scorer": (
+        "scorer_engine_packages",
+        "scorer_failures",
+        "scorer_image",
+        "scorer_image_names",
+        "scorer_problems",
+        "scorer_pull_problem",
+        "scorer_round",
+    ),
     "served_models": ("served_models",),
-    "serving_firewall": ("serving_firewall_plan", "serving_firewall_problems", "serving_firewall_state"),
+    "serving_firewall": ("serving_firewall_left", "serving_firewall_plan", "serving_firewall_problems", "serving_firewall_state"),
     "setting_problems": ("setting_problems",),
     "site": ("site_artifacts", "site_database", "site_spark", "site_ssh"),
     "spark_cluster": ("spark_cluster_plan", "spark_cluster_problems"),
@@ -74,6 +82,7 @@ FILTERS = {
     "strangers": ("strangers",),
     "systemd_versions": ("known_to_systemd", "unknown_to_systemd"),
     "topology": ("controller_problems", "topology_problems"),
+    "uninstall": ("uninstall_plan", "uninstall_problems", "uninstall_question", "uninstall_summary"),
     "url_host": ("url_host",),
 }
 

@@ -65,6 +65,13 @@ def scorer_image(settings):
     }
 
 
+def scorer_image_names(images, found):
+    """Tags and digests that the engine has of the images of all releases. Those that somebody else gave the same image are his."""
+    ours = {re.sub(":[^:/]*$", "", re.sub("@.*$", "", str(reference))) for reference in images.values()}
+    names = [name for image in found for name in [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]]
+    return [name for name in names if re.sub(":[^:/]*$", "", re.sub("@.*$", "", name)) in ours]
+
+
 def image_problems(settings, artifact):
     release, image = str(settings["scorer_release"]), scorer_image(settings)
     digest = "(sha256:[0-9a-f]{64})?$" if image["from_archive"] else "sha256:[0-9a-f]{64}$"

@@ -267,3 +267,18 @@ def serving_firewall_problems(settings, found):
         open_to_all = [port for opening in openings if opening["source"] in EVERYBODY for port in opening["ports"]]
         problems += firewalld_zone_problems(found["zones"].get("stdout", ""), [port for port in guarded if port not in open_to_all])
     return problems
+
+
+def serving_firewall_left(lines, names):
+    """What of given names each firewall has, from the lines of look.sh: all of it goes."""
+    said = "\n".join(lines)
+    tables = [name.replace("-", "_") for name in names]
+    return {
+        "policies": [name for name in names if f"policy {name}" in lines],
+        "firewalld_runs": "firewalld runs" in lines,
+        "policies_in_force": [name for name in names if f"in-force {name}" in lines],
+        "files": [f"/etc/nftables-{name}.nft" for name in names if f"table-file {name}" in lines],
+        "mains": [line.partition(" ")[2] for line in lines if line.startswith("includes ")],
+        "tables": [table for table in tables if f"table {table}" in lines],
+        "ufw": [change for name in names for change in ufw_changes([], ufw_rules_of(said, name), name)],
+    }

@@ -151,3 +151,26 @@ def test_switch_to_another_mode_removes_nothing_by_surprise(hosts, addresses):
 
     said, changed = switch("-e", "mlops_remove_unused=true")
     assert set(changed.values()) == {0} and "left over from" not in said
+
+
+def test_uninstall_takes_the_access_away_and_leaves_what_others_use(hosts):
+    """With the mode as it was before the switch, at both ends."""
+    assert play("playbooks/ssh_access.yml").returncode == 0
+    assert all(host.file(KEY).exists for host in hosts.values())
+    command = ("playbooks/uninstall.yml", "--diff", "-e", '{"uninstall_confirm": true}')
+    run = play(*command)
+    assert run.returncode == 0, run.output[-5000:]
+    for host in hosts.values():
+        for path in ("/etc/sparkflows-mlops", "/etc/ssh/ssh_config.d/50-sparkflows-mlops.conf", "/etc/ssh/ssh_known_hosts"):
+            assert not host.file(path).exists, path
+    assert hosts["sparkflows1"].user("sparkflows").exists
+    assert "sparkflows-mlops@" not in hosts["sparkflows1"].check_output("cat ~sparkflows/.ssh/* 2>/dev/null; true")
+    assert "the account sparkflows stays" in run.text
+    assert len(hosts["mlflow1"].check_output("cat ~sparkflows/.ssh/authorized_keys").splitlines()) == 1
+
+    # When nobody uses it any more, the account goes as well.
+    hosts["mlflow1"].run_expect([0], "rm ~sparkflows/.ssh/authorized_keys")
+    run = play(*command)
+    assert run.returncode == 0 and "removed the account sparkflows" in run.text, run.output[-5000:]
+    assert not hosts["mlflow1"].user("sparkflows").exists and not hosts["mlflow1"].file("/home/sparkflows").exists
+    assert set(play(*command).changed.values()) == {0}

@@ -205,3 +205,13 @@ def test_what_could_not_be_started():
     failures = FILTERS["scorer_failures"](ended, WRITTEN, SETTINGS, started)
     ends = {"b.csv": "could not be started: no such image", "a.csv": "ended with status 1. Its log is empty."}
     assert failures == {name: f"The scorer image {end}" for name, end in ends.items()}
+
+
+def test_names_of_images_of_all_releases():
+    name = "registry.example:5000/sparkflows/scorer"
+    images = {"3.3.1": f"{name}:py_3.3.1@sha256:a", "3.3.2": f"{name}:py_3.3.2@sha256:b"}
+    ours = [f"{name}:py_3.3.1", f"{name}@sha256:a"]
+    others = [{"RepoTags": None, "RepoDigests": []}, {"RepoTags": ["registry.example:5000/x:1"]}]
+    found = [{"RepoTags": [ours[0], "company/scorer:1"], "RepoDigests": [ours[1]]}, *others]
+    assert FILTERS["scorer_image_names"](images, found) == ours
+    assert FILTERS["scorer_image_names"]({}, found) == []

@@ -220,3 +220,19 @@ def test_what_was_done_is_in_force_and_nothing_more_is_to_be_done(backend, clien
     shown = ["Status: active", *(f"comment '{change['comment']}'" for change in first["changes"])] if backend == "ufw" else first["rules"]
     second = plan(**settings, answer=said("\n".join(shown)))
     assert second["in_force"] and not second["changes"] and second["openings"] == first["openings"]
+
+
+def test_what_goes_of_each_firewall():
+    names = ["mlops-serving", "mlops-spark"]
+    lines = [
+        "firewalld runs", "policy mlops-serving", "in-force mlops-serving", "in-force mlops-spark", "table-file mlops-spark", "table mlops_spark",
+        "includes /etc/nftables.conf", "ufw allow from 10.0.0.2 to any port 5000 proto tcp comment 'mlops-serving 10.0.0.2 5000'",
+        "ufw allow 22/tcp comment 'ssh'", "ufw allow from 10.0.0.9 to any port 80 proto tcp comment 'mlops-serving-of-others 10.0.0.9 80'",
+    ]  # fmt: skip
+    left = FILTERS["serving_firewall_left"](lines, names)
+    assert left == {
+        "policies": ["mlops-serving"], "firewalld_runs": True, "policies_in_force": ["mlops-serving", "mlops-spark"],
+        "files": ["/etc/nftables-mlops-spark.nft"], "mains": ["/etc/nftables.conf"], "tables": ["mlops_spark"],
+        "ufw": [{"source": "10.0.0.2", "ports": "5000", "comment": "mlops-serving 10.0.0.2 5000", "delete": True}],
+    }  # fmt: skip
+    assert not any(FILTERS["serving_firewall_left"]([], names).values())
