@@ -281,12 +281,12 @@ import platform
 import re
 import shlex
 import socket
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import listeners, read
+from ansible_collections.sparkflows.mlops.plugins.module_utils.questions import answer
 from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import shown
 
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "ActiveEnterTimestamp")
@@ -403,20 +403,6 @@ def probe(host, port, timeout):
         state, error = min(answers, key=lambda answer: ["open", "refused", "filtered"].index(answer[0]))
     milliseconds = round((time.monotonic() - start) * 1000, 1)
     return {"host": host, "port": port, "state": state, "milliseconds": milliseconds, "error": error}
-
-
-def answer(argv):
-    """What a program says. Not by run_command, which changes directory and environment of the whole process: questions are asked side by side."""
-    code, out, err = 0, "", ""
-    if argv:
-        try:
-            pipe, environment = subprocess.PIPE, dict(os.environ, LC_ALL="C")
-            with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment) as asked:  # pylint: disable=ansible-bad-function
-                out, err = (text.decode(errors="replace") for text in asked.communicate())
-            code = asked.returncode
-        except OSError as exc:
-            code, err = 127, f"{exc.strerror}: {argv[0]}"
-    return {"cmd": argv, "rc": code, "stdout": out, "stdout_lines": out.splitlines(), "stderr": err, "stderr_lines": err.splitlines()}
 
 
 def main():

@@ -14,6 +14,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 from playbook_run import LOCAL, LOOK, LOOKED, PROJECT, UNSEEN, found_in, problem_of, run_in
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -173,16 +174,23 @@ def test_firewall_of_one_machine(tmp_path, variables, openings):
     assert json.loads(re.search(r"openings=(.*?)=", done.output)[1].replace('\\"', '"')) == openings
 
 
-def test_one_end_alone(tmp_path):
+# preflight.yml checks each group in a play of its own, and its first play says which hosts the run has.
+GROUP_AFTER_GROUP = [yaml.safe_load((PROJECT / "playbooks" / "preflight.yml").read_text())[0],
+                     *yaml.safe_load(PLAYBOOK.replace("mlflow:sparkflows", "mlflow"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("playbook", [PLAYBOOK, yaml.safe_dump(GROUP_AFTER_GROUP)], ids=["both", "group-after-group"])
+@pytest.mark.parametrize("limit", ["one", "all"])
+def test_one_end_alone(tmp_path, playbook, limit):
     """With a limit to one end there is nobody to exchange keys with."""
     (tmp_path / "sshd").write_text(f"#!/bin/sh\necho '{IN_FORCE}'\n")
     (tmp_path / "sshd").chmod(0o755)
     hosts = {"one": {"mlops_address": "192.0.2.1"}}, {"two": {"mlops_address": "192.0.2.2"}}
     inventory = {"all": {"children": {"mlflow": {"hosts": hosts[0]}, "sparkflows": {"hosts": hosts[1]}}, "vars": {
         **LOCAL, "mlops_deploy_mode": "remote", "server": str(tmp_path / "sshd"), "mlops_ssh_sparkflows_user": ME, "mlops_ssh_mlflow_user": ME}}}
-    done = run_in(tmp_path, inventory, PLAYBOOK, "--limit=one", "-v")
+    done = run_in(tmp_path, inventory, playbook, f"--limit={limit}", "-v")
     assert done.returncode == 0, done.output[-3000:]
-    assert "two is the other end and is not part of this run" in done.text
+    assert ("two is the other end and is not part of this run" in done.text) == (limit == "one"), done.output[-5000:]
 
 
 # ---- the program that the acceptance role has both ends run ----------------------------------------------------------
