@@ -1,9 +1,13 @@
 # Copyright: Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the kernel says in /proc of processes and TCP sockets. Processes end, and files of others stay closed, while we look: that is no error."""
+"""What the kernel says in /proc of processes, TCP sockets and mounts.
+
+Processes end, and files of others stay closed, while we look: that is no error.
+"""
 
 import os
 import pwd
+import re
 import socket
 import struct
 import time
@@ -21,6 +25,17 @@ def read(path):
             return file.read()
     except OSError:
         return ""
+
+
+def mounts(path="/proc/self/mounts"):
+    """Mount point -> (type, options). A later mount on the same point hides the earlier one."""
+    points = {}
+    for line in read(path).splitlines():
+        fields = line.split(" ")
+        if len(fields) > 3:
+            point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields[1])
+            points[point] = (fields[2], fields[3].split(","))
+    return points
 
 
 def children(parent):

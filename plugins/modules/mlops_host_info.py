@@ -56,17 +56,12 @@ options:
     default: 3
 notes:
   - The owner of a listening port is always known, its process only if the module runs as root or as that owner.
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
+  - sparkflows.mlops.attributes.info
 attributes:
-  check_mode:
-    description: Can run in check mode and says the same as without.
-    support: full
-  diff_mode:
-    description: Changes nothing, so it has no difference to show.
-    support: none
   platform:
-    description: Target operating systems.
     platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""
@@ -285,7 +280,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import listeners, read
+from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import listeners, mounts, read
 from ansible_collections.sparkflows.mlops.plugins.module_utils.questions import answer
 from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import shown
 
@@ -307,18 +302,6 @@ def distribution(root="/"):
     if name in REBUILDS_OF_RHEL and "rhel" not in like:
         like.insert(0, "rhel")
     return {"id": name, "version": fields.get("VERSION_ID", ""), "codename": fields.get("VERSION_CODENAME", ""), "id_like": like}
-
-
-def mounts(text):
-    """Mount point -> (type, options). A later mount on the same point hides the earlier one."""
-    points = {}
-    for line in text.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 4:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields[1])
-        points[point] = (fields[2], fields[3].split(","))
-    return points
 
 
 def disk(path, points):
@@ -438,7 +421,7 @@ def main():
 
     result = {"changed": False}
     if paths is not None or (connect is None and units is None and commands is None):
-        points = mounts(read("/proc/self/mounts"))
+        points = mounts()
         result["host"] = {
             "architecture": platform.machine(),
             "distribution": distribution(),

@@ -28,17 +28,12 @@ options:
     description: Directory of the units.
     type: path
     default: /etc/systemd/system
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
+  - sparkflows.mlops.attributes.info
 attributes:
-  check_mode:
-    description: Can run in check mode and says the same as without.
-    support: full
-  diff_mode:
-    description: Has no difference to show.
-    support: none
   platform:
-    description: Target operating systems.
     platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""
@@ -93,9 +88,14 @@ mounts:
 
 import glob
 import os
-import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkflows.mlops.plugins.module_utils.proc import mounts
+from ansible_collections.sparkflows.mlops.plugins.module_utils.systemd import Silent, shown
+
+# Where systemd runs, see sd_booted(3).
+BOOTED = "/run/systemd/system"
+STATES = ("ActiveState", "UnitFileState")
 
 
 def described(path):
@@ -109,16 +109,11 @@ def matching(pattern):
     return sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern] if os.path.lexists(pattern) else []
 
 
-def mounts(text):
-    points = [line.split(" ")[1] for line in text.splitlines() if line.count(" ") > 2]
-    return sorted({re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), point) for point in points})
-
-
 def units(module, patterns, folder):
     """Those that have a file, and those that systemd has loaded."""
     found = {os.path.basename(path): read(path) for pattern in patterns for path in matching(os.path.join(folder, pattern)) if os.path.isfile(path)}
     systemctl = module.get_bin_path("systemctl")
-    if not patterns or not systemctl:
+    if not patterns or not systemctl or not os.path.isdir(BOOTED):
         return {name: {"active": "inactive", "enabled": False, "text": text} for name, text in found.items()}
     listed = module.run_command([systemctl, "list-units", "--all", "--no-legend", "--no-pager", "--plain"] + patterns)[1]
     for line in listed.splitlines():
@@ -126,12 +121,9 @@ def units(module, patterns, folder):
         # What is only asked for by others, and not there, is none.
         if len(fields) > 3 and (fields[1] != "not-found" or fields[2] == "failed"):
             found.setdefault(fields[0], "")
+    said = {name: shown(module.run_command, name, STATES, needed=STATES) for name in found}
     return {
-        name: {
-            "active": module.run_command([systemctl, "is-active", name])[1].strip(),
-            "enabled": module.run_command([systemctl, "is-enabled", name])[1].strip() == "enabled",
-            "text": text,
-        }
+        name: {"active": said[name]["ActiveState"], "enabled": said[name]["UnitFileState"] == "enabled", "text": text}
         for name, text in sorted(found.items())
     }
 
@@ -154,9 +146,11 @@ def main():
     try:
         paths = {path: described(path) for pattern in params["paths"] for path in matching(pattern)}
         found = units(module, params["units"], params["unit_dir"])
-        points = mounts(read("/proc/self/mounts"))
+        points = sorted(mounts())
     except OSError as exc:
         module.fail_json(msg=f"{exc.filename}: {exc.strerror or exc}")
+    except Silent as exc:
+        module.fail_json(msg=str(exc))
     module.exit_json(changed=False, paths=paths, units=found, mounts=points)
 
 

@@ -38,17 +38,19 @@ options:
     description: Unit of nginx.
     type: str
     default: nginx.service
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
 attributes:
   check_mode:
-    description: Can run in check mode and then does nothing.
     support: full
+    details: Does nothing then.
   diff_mode:
-    description: Has no difference to show.
     support: none
-  platform:
-    description: Target operating systems.
-    platforms: linux
+    details: Waits, so there is no difference to show.
+  idempotent:
     support: full
+  platform:
+    platforms: linux
 """
 
 EXAMPLES = r"""

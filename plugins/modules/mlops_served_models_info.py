@@ -33,17 +33,12 @@ options:
     type: list
     elements: path
     default: []
+extends_documentation_fragment:
+  - sparkflows.mlops.attributes
+  - sparkflows.mlops.attributes.info
 attributes:
-  check_mode:
-    description: Can run in check mode and says the same as without.
-    support: full
-  diff_mode:
-    description: Has no difference to show.
-    support: none
   platform:
-    description: Target operating systems.
     platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""

@@ -245,9 +245,9 @@ def test_disk_behind_a_symbolic_link(tmp_path):
     assert (found["mount"], found["fstype"], found["options"]) == (str(tmp_path / "real"), "xfs", ["rw", "noexec"])
 
 
-def test_mounts_hide_earlier_ones_and_may_have_spaces():
-    text = "sda / ext4 rw 0 0\nsdb /my\\040disk ext4 rw 0 0\ntmpfs /my\\040disk tmpfs rw,noexec 0 0\nbroken\n"
-    assert mlops_host_info.mounts(text) == {"/": ("ext4", ["rw"]), "/my disk": ("tmpfs", ["rw", "noexec"])}
+def test_mounts_hide_earlier_ones_and_may_have_spaces(tmp_path):
+    (tmp_path / "mounts").write_text("sda / ext4 rw 0 0\nsdb /my\\040disk ext4 rw 0 0\ntmpfs /my\\040disk tmpfs rw,noexec 0 0\nbroken\n")
+    assert proc.mounts(tmp_path / "mounts") == {"/": ("ext4", ["rw"]), "/my disk": ("tmpfs", ["rw", "noexec"])}
 
 
 @pytest.mark.parametrize(("file", "text", "expected"), [

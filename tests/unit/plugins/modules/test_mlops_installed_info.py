@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_installed_info
 
 
@@ -29,10 +32,6 @@ def test_a_link_to_a_folder_is_a_link_with_what_lies_there(call, tmp_path):
         "kind": "link", "entries": ["x"], "leads_to": str(tmp_path / "real")}  # fmt: skip
 
 
-def test_mount_points_with_blanks():
-    assert mlops_installed_info.mounts("/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /srv/my\\040data ext4 rw 0 0\n") == ["/", "/srv/my data"]
-
-
 LISTED = """mlflow.service loaded active running MLflow
 mlflow-batch-scoring-7.service loaded active running job
 mlflow-model@gone.service not-found failed failed mlflow-model@gone.service
@@ -40,25 +39,41 @@ mlflow-etc.service not-found inactive dead mlflow-etc.service
 """
 
 
-@pytest.mark.parametrize("systemd", [True, False])
-def test_units_with_a_file_and_those_that_run_without(tmp_path, systemd):
+@pytest.mark.parametrize("booted", [True, False])
+def test_units_with_a_file_and_those_that_run_without(tmp_path, monkeypatch, booted):
+    monkeypatch.setattr(mlops_installed_info, "BOOTED", str(tmp_path))
     (tmp_path / "mlflow.service").write_text("[Service]\n")
     (tmp_path / "mlflow-model@churn.service").write_text("[Service]\n")
 
     class Module:
         def get_bin_path(self, _name):
-            return "/bin/systemctl" if systemd else None
+            return "/bin/systemctl" if booted else None
 
         def run_command(self, command):
             if command[1] == "list-units":
                 return 0, LISTED, ""
-            return 0, {"is-active": "active\n", "is-enabled": "enabled\n" if command[2] == "mlflow.service" else "transient\n"}[command[1]], ""
+            state = "enabled" if command[-1] == "mlflow.service" else "transient"
+            return 0, f"ActiveState=active\nUnitFileState={state}\n", ""
 
     found = mlops_installed_info.units(Module(), ["mlflow.service", "mlflow-model@*.service", "mlflow-batch-scoring-*.service"], str(tmp_path))
     of_files = {"mlflow.service", "mlflow-model@churn.service"}
-    assert set(found) == (of_files | {"mlflow-batch-scoring-7.service", "mlflow-model@gone.service"} if systemd else of_files)
-    assert found["mlflow.service"]["enabled"] is systemd
+    assert set(found) == (of_files | {"mlflow-batch-scoring-7.service", "mlflow-model@gone.service"} if booted else of_files)
+    assert found["mlflow.service"]["enabled"] is booted
     assert not found["mlflow-model@churn.service"]["enabled"]
+    assert {unit["active"] for unit in found.values()} == {"active" if booted else "inactive"}
+
+
+def test_a_silent_systemd_is_no_answer(call, tmp_path, monkeypatch):
+    """What may still run is not to be taken for something that does not."""
+    monkeypatch.setattr(mlops_installed_info, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(systemd, "PAUSE", 0)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text("#!/bin/sh\n[ $1 = list-units ] || echo Failed to connect to bus >&2\n")
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "mlflow.service").write_text("[Service]\n")
+    result = call(mlops_installed_info, units=["mlflow.service"], unit_dir=str(tmp_path))
+    assert result["failed"] and "mlflow.service" in result["msg"] and "Failed to connect to bus" in result["msg"]
 
 
 def test_a_host_that_has_nothing(call, tmp_path):
