@@ -60,3 +60,12 @@ def test_each_answer_is_read():
     assert sum(map(len, QUESTIONS.values())) > 8
     used = " ".join(path.read_text(encoding="utf-8") for path in COLLECTION.glob("roles/*/*/*.yml"))
     assert [name for names in QUESTIONS.values() for name in names if f"__mlops_answers.{name}" not in used] == []
+
+
+@pytest.mark.parametrize(("role", "variable"), [("java_runtime", "java_runtime_method"), ("serving_firewall", "serving_firewall_backend")])
+def test_a_question_is_none_where_the_setting_that_it_is_made_of_is_wrong(tmp_path, role, variable):
+    """The host is looked at before a role's arguments are checked, and it is these that say what is wrong."""
+    variables = {**LOCAL, "mlops_home": str(tmp_path), "mlops_data_dir": str(tmp_path), variable: "other"}
+    task = TASK.format(name="ansible.builtin.include_role", role=role, more="")
+    done = run_in(tmp_path, {"all": {"hosts": {"one": variables}}}, PLAY % task)
+    assert done.returncode != 0 and f"value of {variable} must be one of" in done.text, done.output[-5000:]

@@ -27,6 +27,8 @@ def test_the_others(tmp_path, goes_on):
         "dead": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
         "full": {"mlflow_runtime_min_free_bytes": 10**18},
         "mistyped": {"mlops_data_dirr": "/srv"},
+        # Of this the questions of a role are made, before its arguments are checked.
+        "other": {"java_runtime_method": "snap"},
     }  # fmt: skip
     runtimes = {"java_runtime_method": "existing", "java_runtime_home": str(tmp_path), "python_runtime_method": "existing",
                 "python_runtime_home": str(tmp_path), "mlflow_runtime_min_free_bytes": 0}  # fmt: skip
@@ -39,7 +41,8 @@ def test_the_others(tmp_path, goes_on):
     done = run_in(tmp_path, inventory, PLAY)
     assert done.returncode != 0
     # All that is wrong, whichever host comes first.
-    for words in ("[dead]: UNREACHABLE", "full: there is not enough free disk", "mistyped: mlops_data_dirr"):
+    for words in ("[dead]: UNREACHABLE", "full: there is not enough free disk", "mistyped: mlops_data_dirr",
+                  "value of java_runtime_method must be one of"):  # fmt: skip
         assert words in done.text, done.output[-6000:]
-    assert ("did not pass the checks: dead, full, mistyped." in done.text) != goes_on, done.output[-6000:]
+    assert ("did not pass the checks: dead, full, mistyped, other." in done.text) != goes_on, done.output[-6000:]
     assert sorted(path.stem for path in tmp_path.glob("*.done")) == (["good", "good-too"] if goes_on else [])

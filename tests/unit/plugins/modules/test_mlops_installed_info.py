@@ -41,13 +41,13 @@ mlflow-etc.service not-found inactive dead mlflow-etc.service
 
 @pytest.mark.parametrize("booted", [True, False])
 def test_units_with_a_file_and_those_that_run_without(tmp_path, monkeypatch, booted):
-    monkeypatch.setattr(mlops_installed_info, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(mlops_installed_info, "BOOTED", str(tmp_path if booted else tmp_path / "none"))
     (tmp_path / "mlflow.service").write_text("[Service]\n")
     (tmp_path / "mlflow-model@churn.service").write_text("[Service]\n")
 
     class Module:
         def get_bin_path(self, _name):
-            return "/bin/systemctl" if booted else None
+            return "/bin/systemctl"
 
         def run_command(self, command):
             if command[1] == "list-units":

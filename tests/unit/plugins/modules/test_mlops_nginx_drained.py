@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.sparkflows.mlops.plugins.module_utils import systemd
+from ansible_collections.sparkflows.mlops.plugins.module_utils import proc, systemd
 from ansible_collections.sparkflows.mlops.plugins.modules import mlops_nginx_drained
 
 
@@ -169,3 +169,12 @@ def test_check_mode_waits_for_nothing(nginx, drain, tmp_path):
     nginx.wait(1)
     change(tmp_path)
     assert drain(check=True)["seconds"] == 0
+
+
+def test_a_worker_that_has_ended_is_none():
+    """Until its master has heard of it, it is a process."""
+    ended = subprocess.Popen(["true"])
+    while proc.children(os.getpid())[ended.pid]["state"] != "Z":
+        time.sleep(0.01)
+    assert ended.pid not in mlops_nginx_drained.workers(os.getpid())
+    ended.wait()
