@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_file_problems, controller_path
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import below, unit_path_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.systemd_versions import calendar_problems
 from jinja2.filters import do_int
 
 NUMBERS = ("backup_keep_count", "backup_keep_days", "backup_minimum_free_mb")
@@ -54,11 +55,7 @@ def backup_problems(settings, calendar):
     if settings["backup_artifacts"] not in ARTIFACTS:
         problems.append(f"backup_artifacts is {settings['backup_artifacts']}: set it to {' or '.join(ARTIFACTS)}.")
     problems += [f"{name} is {settings[name]}: set it to 0 or more." for name in NUMBERS if do_int(settings[name], -1) < 0]
-    problems += key_problems(settings["backup_public_key_path"])
-    if calendar.get("rc"):
-        said = " ".join((calendar.get("stderr") or calendar.get("msg") or "").split())
-        problems.append(f"backup_schedule is no time that systemd knows ({said}): set it to something such as daily, or *-*-* 02:30:00.")
-    return problems
+    return [*problems, *key_problems(settings["backup_public_key_path"]), *calendar_problems("backup_schedule", calendar)]
 
 
 def amount(number, word):

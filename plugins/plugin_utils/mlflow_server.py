@@ -11,11 +11,14 @@ from pathlib import Path
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.database_drivers import database_driver_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import sandbox_certificate_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.strangers import strangers
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.systemd_versions import calendar_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.url_host import url_host
 from jinja2.filters import do_int
 
 LEAST = {"mlflow_server_workers": 1, "mlflow_server_threads": 2, "mlflow_server_search_terms": 1, "mlflow_server_request_timeout": 1}
 MEGABYTE = 1024**2
+# As MLflow reads it. It takes nothing at all for 0.
+AGE = re.compile(r"(?=.)(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 
 
 def is_loopback(address):
@@ -68,10 +71,19 @@ def host_problems(settings, host):
         yield f"Port {port} is taken by another program ({one['process']}): stop it, or set mlops_mlflow_port."
 
 
-def mlflow_server_problems(settings, host):
+def gc_problems(settings, calendar):
+    yield from calendar_problems("mlflow_server_gc_schedule", calendar)
+    age = settings["mlflow_server_gc_older_than"]
+    if not AGE.fullmatch(str(age)):
+        yield f"mlflow_server_gc_older_than is '{age}': set it to days, hours, minutes and seconds, for example 30d or 1d12h."
+
+
+def mlflow_server_problems(settings, host, calendar):
+    """calendar: what systemd said of mlflow_server_gc_schedule, nothing without one."""
     return [
         *store_problems(settings),
         *address_problems(settings, host["listeners"]),
         *(f"{name} must be {least} or more." for name, least in LEAST.items() if do_int(settings[name]) < least),
+        *gc_problems(settings, calendar),
         *host_problems(settings, host),
     ]

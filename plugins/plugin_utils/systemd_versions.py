@@ -21,3 +21,11 @@ def known_to_systemd(lines, version):
 def unknown_to_systemd(lines, version):
     known = known_to_systemd(lines, version)
     return [line.partition("=")[0].strip() for line in lines if line not in known]
+
+
+def calendar_problems(variable, calendar):
+    """calendar: what `systemd-analyze calendar` said of the variable, nothing where it was not asked."""
+    if not calendar.get("rc"):
+        return []
+    said = " ".join((calendar.get("stderr") or calendar.get("msg") or "").split())
+    return [f"{variable} is no time that systemd knows ({said}): set it to something such as daily, or *-*-* 02:30:00."]

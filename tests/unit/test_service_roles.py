@@ -58,6 +58,9 @@ CASES = {
         "MLflow listens on 127.0.0.1: nobody reaches http://192.0.2.11:5000", "Set mlops_mlflow_bind_address to"]),
     "server-own-proxy": ("mlflow_server", {
         "mlops_mlflow_proxy": "false", "mlops_mlflow_address": "192.0.2.11", "mlops_mlflow_url": "https://mlflow"}, []),
+    "server-gc": ("mlflow_server", {"mlflow_server_gc_schedule": "Sun *-*-* 03:30:00", "mlflow_server_gc_older_than": "1d12h"}, []),
+    "server-gc-never": ("mlflow_server", {"mlflow_server_gc_schedule": "dayly", "mlflow_server_gc_older_than": "soon"}, [
+        "mlflow_server_gc_schedule is no time that systemd knows", "mlflow_server_gc_older_than is 'soon'"]),
     "server-roots": ("mlflow_server", {"mlflow_server_artifact_roots": ["s3://b/x", "/srv/a", "relative"]}, [
         "relative in mlflow_server_artifact_roots"]),
     "server-ipv6": ("mlflow_server", {"mlops_mlflow_bind_address": "::1", "mlops_mlflow_address": "2001:db8::11", "told": {

@@ -12,6 +12,7 @@ mlflow_server_problems = FilterModule().filters()["mlflow_server_problems"]
 SETTINGS = {
     "mlflow_server_artifact_roots": [], "mlflow_server_artifacts_destination": "/var/lib/mlflow/artifacts",
     "mlflow_server_backend_store_uri": "sqlite:////var/lib/mlflow/db/mlflow.db", "mlflow_server_environment": {},
+    "mlflow_server_gc_older_than": "30d",
     "mlflow_server_minimum_free_mb": "100",
     "mlflow_server_request_timeout": 60, "mlflow_server_search_terms": 32, "mlflow_server_threads": "8", "mlflow_server_workers": 4,
     "mlops_address": "192.0.2.11", "mlops_config_dir": "/etc/mlflow", "mlops_data_dir": "/var/lib/mlflow", "mlops_mlflow_address": "192.0.2.11",
@@ -36,17 +37,28 @@ HOST = {"disks": {"/var/lib/mlflow": {"free_bytes": 100 * 1024**2, "mount": "/va
     ({"mlflow_server_search_terms": ""}, "mlflow_server_search_terms must be"),
     ({"mlflow_server_request_timeout": "x"}, "mlflow_server_request_timeout must"),
     ({"mlflow_server_minimum_free_mb": "101"}, "100 MB are free on /var, 101 MB are asked for"),
+    ({"mlflow_server_gc_older_than": "1d12h"}, None), ({"mlflow_server_gc_older_than": "90m30s"}, None),
+    # MLflow takes this for 0, and removes what was deleted a second ago.
+    ({"mlflow_server_gc_older_than": ""}, "mlflow_server_gc_older_than is '': set it to days, hours"),
+    ({"mlflow_server_gc_older_than": "30"}, "mlflow_server_gc_older_than is '30': set it"),
+    ({"mlflow_server_gc_older_than": 30}, "gc_older_than is '30'"),
 ])  # fmt: skip
 def test_settings(changed, words):
-    problems = mlflow_server_problems({**SETTINGS, **changed}, HOST)
+    problems = mlflow_server_problems({**SETTINGS, **changed}, HOST, {})
     assert len(problems) == (words is not None) and (words is None or words in problems[0]), problems
+
+
+def test_when_what_was_deleted_is_removed():
+    assert mlflow_server_problems(SETTINGS, HOST, {"rc": 0}) == []
+    assert mlflow_server_problems(SETTINGS, HOST, {"rc": 1, "stderr": "Failed to parse\n'dayly'"}) == [
+        "mlflow_server_gc_schedule is no time that systemd knows (Failed to parse 'dayly'): set it to something such as daily, or *-*-* 02:30:00."]
 
 
 @pytest.mark.parametrize("uri", ["postgresql://mlflow:secret@db/mlflow", "postgresql+psycopg2://mlflow:secret@db/mlflow"])
 @pytest.mark.parametrize("lock", ["mlflow==1.30.1\n", "psycopg2-binary==2.9.9\n"])
 def test_driver_of_the_stack(tmp_path, uri, lock):
     (tmp_path / "requirements.txt").write_text(lock)
-    problems = mlflow_server_problems({**SETTINGS, "mlflow_server_backend_store_uri": uri, "mlops_stack_dir": str(tmp_path)}, HOST)
+    problems = mlflow_server_problems({**SETTINGS, "mlflow_server_backend_store_uri": uri, "mlops_stack_dir": str(tmp_path)}, HOST, {})
     assert len(problems) == ("psycopg2" not in lock)
     assert all("no driver (psycopg2-binary)" in problem and "secret" not in problem for problem in problems)
 
@@ -59,16 +71,16 @@ def test_driver_of_the_stack(tmp_path, uri, lock):
     ({"mlops_mlflow_address": "2001:db8::11", "mlops_mlflow_url": "https://[2001:db8::11]:5000"}, [], False),
 ])  # fmt: skip
 def test_without_the_proxy_somebody_must_reach_it(changed, listeners, reached):
-    problems = mlflow_server_problems({**SETTINGS, "mlops_mlflow_proxy": False, **changed}, {**HOST, "listeners": listeners})
+    problems = mlflow_server_problems({**SETTINGS, "mlops_mlflow_proxy": False, **changed}, {**HOST, "listeners": listeners}, {})
     assert [("nobody reaches" in problem) for problem in problems] == ([] if reached else [True])
 
 
 def test_another_program_on_its_port():
     other = {**NGINX, "unit": "other.service", "process": "docker-registry"}
-    assert mlflow_server_problems(SETTINGS, {**HOST, "listeners": [other]}) == [
+    assert mlflow_server_problems(SETTINGS, {**HOST, "listeners": [other]}, {}) == [
         "Port 5000 is taken by another program (docker-registry): stop it, or set mlops_mlflow_port."]  # fmt: skip
     # Of a process that root does not see, the account tells whose it is.
-    assert mlflow_server_problems(SETTINGS, {**HOST, "listeners": [{**other, "pid": 0, "user": "mlflow"}]}) == []
+    assert mlflow_server_problems(SETTINGS, {**HOST, "listeners": [{**other, "pid": 0, "user": "mlflow"}]}, {}) == []
 
 
 def test_loopback():
