@@ -147,7 +147,7 @@ def test_killed_one_leaves_no_archive(mlflow):
     mlflow.run_expect([0], "systemctl start --no-block mlflow-backup.service")
     mlflow.run_expect([0], "timeout 20 bash -c 'until ls -d /var/backups/mlflow/.mlflow-backup-*; do sleep 0.1; done'")
     second = mlflow.run(f"{PROGRAM} create")
-    assert second.rc == 1 and "Another backup is running on this host" in second.stderr
+    assert second.rc == 1 and "Another backup or restore is running on this host" in second.stderr
     mlflow.run_expect([0], "systemctl kill --signal=KILL mlflow-backup.service; systemctl stop holder; systemctl reset-failed mlflow-backup.service")
     assert [name for name in archives(mlflow) if not name.startswith(".")] == made
     mlflow.run_expect([0], f"{PROGRAM} create")

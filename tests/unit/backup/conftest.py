@@ -1,8 +1,12 @@
 """The program that makes backups, as it lies on a host."""
 
+import grp
 import json
+import os
+import pwd
 import sqlite3
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -36,12 +40,22 @@ class Host:
             "site": "https://mlflow.example.com:5000", "host": "mlflow1", "venv": str(folder / "current"), "config_dir": str(folder / "etc"),
             "directory": str(self.archives), "artifacts": "auto", "verify": False, "recipient": "", "keep_count": 0, "keep_days": 0,
             "minimum_free_mb": 0, "configuration": [str(folder / "etc/**"), str(folder / "none/**")], "lock": str(folder / "lock"),
+            "restore_lock": str(folder / "restore.lock"), "state_directory": str(folder / "state"), "user": pwd.getpwuid(os.getuid()).pw_name,
+            "group": grp.getgrgid(os.getgid()).gr_name, "url": "", "start_timeout": 0,
         }  # fmt: skip
 
     def settings_file(self, **changed):
         path = self.folder / "backup.json"
         path.write_text(json.dumps({**self.settings, **changed}))
         return str(path)
+
+
+@pytest.fixture(name="open_host")
+def fixture_open_host():
+    """One where other accounts may enter, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Host(Path(folder))
 
 
 @pytest.fixture(name="host")

@@ -31,7 +31,7 @@ def test_what_the_manifest_says(host):
     manifest.pop("members")
     assert manifest == made["manifest"] == {
         "form": 1, "site": "https://mlflow.example.com:5000", "host": "mlflow1", "created": "2026-11-27T12:00:00Z",
-        "release": {"name": "guide-1.30-abc", "stack": "guide-1.30", "digest": "abc"},
+        "release": {"name": "guide-1.30-abc", "stack": "guide-1.30", "digest": "abc", "mlflow": ""},
         "database": {"kind": "sqlite", "revision": "97727af70f4d",
                      "counts": dict.fromkeys(("experiments", "runs", "metrics", "params", "tags", "registered_models", "model_versions"), 1)},
         "artifacts": {"kept": "copied", "place": str(host.artifacts), "objects": 1, "bytes": 5000},
@@ -133,11 +133,11 @@ def test_a_bucket_by_reference(host, monkeypatch):
 
 
 def test_what_does_not_pass_stays_not(host, monkeypatch):
-    monkeypatch.setattr(scratch, "loaded", lambda copy, folder: {"runs": 0, "experiments": 1, "registered_models": 1})
+    monkeypatch.setattr(scratch, "content", lambda uri: {"runs": [], "experiments": ["0"], "registered_models": ["a"]})
     with pytest.raises(Damaged, match="MLflow finds in the database of the archive 0 runs instead of 1"):
         create.create({**host.settings, "verify": True})
     assert left(host) == []
-    monkeypatch.setattr(scratch, "loaded", lambda copy, folder: {"runs": 1, "experiments": 1, "registered_models": 1})
+    monkeypatch.setattr(scratch, "content", lambda uri: {"runs": ["r"], "experiments": ["0"], "registered_models": ["a"]})
     assert create.create({**host.settings, "verify": True})["verified"].startswith("loaded into a scratch instance")
 
 
@@ -166,7 +166,7 @@ def test_one_at_a_time(host, capsys):
     settings = host.settings_file()
     with command.alone(host.settings["lock"]):
         assert command.main(["--settings", settings, "create"]) == 1
-    assert f"Another backup is running on this host (process {os.getpid()})" in capsys.readouterr().err
+    assert f"Another backup or restore is running on this host (process {os.getpid()})" in capsys.readouterr().err
     assert left(host) == []
     assert command.main(["--settings", settings, "create"]) == 0
     assert json.loads(capsys.readouterr().out)["archive"] == str(host.archives / left(host)[0])

@@ -47,7 +47,8 @@ def test_pg_dump_is_told_by_its_environment(programs):
     lines = log.read_text().splitlines()
     assert [line.partition(f"{log.parent}/")[2] for line in lines if "--" in line] == [
         "psql --no-password --no-psqlrc --tuples-only --no-align --command=SELECT pg_database_size(current_database())",
-        "pg_dump --format=custom --no-password --no-owner --no-privileges --file=/backups/database",
+        "pg_dump --format=custom --no-password --no-owner --no-privileges --exclude-schema=mlflow_before_* --exclude-schema=mlflow_scratch_* "
+        "--file=/backups/database",
     ]
     told = {"DATABASE": "mlflow", "HOST": "db", "PASSWORD": "p@ss", "PORT": "5433", "SSLMODE": "verify-full", "SSLROOTCERT": "/etc/ssl/ca.pem",
             "USER": "mlflow"}  # fmt: skip

@@ -1,7 +1,8 @@
-"""Backs MLflow up on its host: one archive with the database, the artifacts and the settings.
+"""Backs MLflow up on its host, one archive with the database, the artifacts and the settings, and brings one back.
 
     mlflow_backup create   makes an archive, and removes those that are too many or too old
     mlflow_backup verify   reads an archive, compares it with its manifest, and loads its database into a scratch instance
+    mlflow_backup restore  brings an archive back: all that stands in restore.py; its steps are commands of their own, for playbooks/restore.yml
 
 Settings are in a JSON file that role backup writes; where the database and the artifacts are is asked of the settings that MLflow itself runs with
 (mlflow.env), so that nothing is in two places. Answers with JSON on standard output. systemd's timer and the playbook run the same program. Runs as

@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 import zlib
+from contextlib import nullcontext
 
 from .problems import Damaged, Problem
 
@@ -65,11 +66,16 @@ class Writer:
         self.tar.close()
 
 
-def read(path, place=lambda name: None):
-    """The manifest of an archive in which every member is as it says. place(name) says where a member is put, None: nowhere."""
+def identity(manifest):
+    """What an archive is known by, whatever it is called and whether it is encrypted: the digest of all that it says, checksums included."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def read(path, place=lambda name: None, account=None):
+    """The manifest of an archive in which every member is as it says. place(name) says where a member is put, None: nowhere; account: by whom."""
     found, manifest = {}, None
     try:
-        with gzip.open(path, "rb") as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
+        with open(path, "rb") as file, account or nullcontext(), gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
             for member in tar:
                 if not member.isreg() or member.name.startswith("/") or ".." in member.name.split("/"):
                     raise Damaged(f"{path} is no backup of MLflow: it holds {member.name!r}.")

@@ -54,6 +54,13 @@ def client(environment):
 
 def keys(store, place):
     """Each object that is live: key, size, etag, and the version where the bucket keeps versions."""
+    for latest, found in versions(store, place):
+        if latest:
+            yield found
+
+
+def versions(store, place):
+    """(whether it is the live one, object) of each version, or of what is live where the bucket keeps none."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     where = urlsplit(place)
@@ -63,10 +70,47 @@ def keys(store, place):
         pages = store.get_paginator("list_object_versions" if versioned else "list_objects_v2").paginate(**below)
         for page in pages:
             for found in page.get("Versions" if versioned else "Contents", []):
-                if found.get("IsLatest", True):
-                    yield {"key": found["Key"], "size": found["Size"], "etag": found["ETag"].strip('"'), "version": found.get("VersionId", "")}
+                yield found.get("IsLatest", True), {
+                    "key": found["Key"], "size": found["Size"], "etag": found["ETag"].strip('"'), "version": found.get("VersionId", "")}
     except (BotoCoreError, ClientError) as exc:
         raise Problem(f"The artifacts in {place} cannot be listed: {exc}") from None
+
+
+def compare(store, place, path):
+    """Of the objects that path lists: (those to be brought back, keys of those that are gone). What is as it was then is neither."""
+    live, kept = {}, set()
+    for latest, found in versions(store, place):
+        kept.add((found["key"], found["version"]))
+        if latest:
+            live[found["key"]] = found
+    changed, gone = [], []
+    with open(path, encoding="utf-8") as file:
+        for wanted in map(json.loads, file):
+            key, now = wanted["key"], live.get(wanted["key"], {})
+            if (now.get("etag"), now.get("size")) == (wanted["etag"], wanted["size"]):
+                continue
+            if wanted["version"] and (key, wanted["version"]) in kept:
+                changed.append({"key": key, "version": wanted["version"], "before": now.get("version", "")})
+            else:
+                gone.append(key)
+    return changed, gone
+
+
+def bring_back(environment, bucket, path, which):
+    """The named version of each listed object made the latest one. Where there was none, the object is deleted: its versions stay."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    store, more = client(environment), json.loads(environment.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            for one in map(json.loads, file):
+                if one[which]:
+                    store.copy({"Bucket": bucket, "Key": one["key"], "VersionId": one[which]}, bucket, one["key"], ExtraArgs=more)
+                else:
+                    store.delete_object(Bucket=bucket, Key=one["key"])
+    except (Boto3Error, BotoCoreError, ClientError) as exc:
+        raise Problem(f"The objects of {bucket} cannot be brought back: {exc}") from None
 
 
 def versions_are_kept(store, bucket):
@@ -79,13 +123,21 @@ def versions_are_kept(store, bucket):
         return False
 
 
+def write_lines(found, path):
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(one, sort_keys=True) + "\n" for one in found)
+
+
 def write_keys(found, path):
     """A line of JSON for each. Says how many, how large, and how many have a version."""
     summary = {"objects": 0, "bytes": 0, "with_version": 0}
-    with open(path, "w", encoding="utf-8") as file:
+
+    def counted():
         for one in found:
-            file.write(json.dumps(one, sort_keys=True) + "\n")
             summary["objects"] += 1
             summary["bytes"] += one["size"]
             summary["with_version"] += bool(one["version"])
+            yield one
+
+    write_lines(counted(), path)
     return summary

@@ -10,59 +10,148 @@ import sys
 import tempfile
 from contextlib import contextmanager
 
+from . import archive, judge
 from .create import create, verify
+from .encryption import plain
 from .problems import Problem
-from .settings import read_settings
+from .restore import Restore
+from .settings import Instance, read_settings
 
 LOCK = "/run/mlflow-backup.lock"
+RESTORE_LOCK = "/run/mlflow-restore.lock"
+WANTED = ("other_site", "again", "accept_missing")
 
 
 @contextmanager
-def alone(path=LOCK):
+def alone(path, what="backup or restore", wait=False):
     """Two at a time are excluded. A killed run leaves no lock."""
     with open(path, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             file.seek(0)
-            raise Problem(f"Another backup is running on this host (process {file.read().strip() or '?'}): wait for its end.") from None
+            raise Running(f"Another {what} is running on this host (process {file.read().strip() or '?'}): wait for its end.") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
 
 
-def verify_alone(path, work):
-    if path.endswith(".gpg"):
-        raise Problem(f"{path} is encrypted: decrypt it where the private key is, and name the result.")
-    folder = tempfile.mkdtemp(prefix=".mlflow-verify-", dir=work)
+class Running(Problem):
+    """Somebody else does it."""
+
+
+@contextmanager
+def work_folder(where):
+    folder = tempfile.mkdtemp(prefix=".mlflow-verify-", dir=where)
     try:
-        return {"archive": path, "verified": verify(path, folder)}
+        yield folder
     finally:
         shutil.rmtree(folder)
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="mlflow_backup", description="Backs MLflow up.")
-    parser.add_argument("--settings", default="/etc/mlflow/backup.json")
-    commands = parser.add_subparsers(dest="command")
+def command_create(settings, _order):
+    with alone(settings.get("lock", LOCK)):
+        return create(settings)
+
+
+def command_verify(settings, order):
+    with alone(settings.get("lock", LOCK)), work_folder(settings["directory"]) as folder:
+        return {"archive": order.archive, "verified": verify(plain(order.archive, folder), folder, Instance(settings))}
+
+
+def inspected(path, where, keep_plain=""):
+    with work_folder(where) as folder:
+        readable = plain(path, folder)
+        manifest = archive.read(readable)
+        if keep_plain and readable != path:
+            shutil.move(readable, keep_plain)
+    return judge.inspect(manifest, archive.identity(manifest))
+
+
+def command_inspect(_settings, order):
+    return inspected(order.archive, order.work, order.keep_plain)
+
+
+def command_judge(settings, _order):
+    told = json.load(sys.stdin)
+    return Restore(settings).judged(told["found"], told["wanted"])
+
+
+def command_prepare(settings, order):
+    told = json.load(sys.stdin)
+    with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
+        return Restore(settings).prepare(order.archive, told["found"], told["wanted"])
+
+
+def command_switch(settings, _order):
+    with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
+        return Restore(settings).switch()
+
+
+def command_restore(settings, order):
+    """All of it, by hand."""
+    wanted = {name: getattr(order, name) for name in WANTED}
+    wanted["keep_previous"] = not order.remove_previous
+    with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
+        restore = Restore(settings)
+        restore.recover()
+        found = inspected(order.archive, settings["directory"])
+        judged = restore.judged(found, wanted)
+        if judged["restored"]:
+            return judged
+        restore.prepare(order.archive, found, wanted)
+        return restore.switch()
+
+
+def command_recover(settings, order):
+    try:
+        with alone(settings.get("restore_lock", RESTORE_LOCK), wait=not order.boot):
+            return Restore(settings).recover(start=not order.boot)
+    except Running:
+        # It is the restore that starts MLflow, and whose service asks for this.
+        return {"recovered": ""}
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="mlflow_backup", description="Backs MLflow up, and brings a backup back.")
+    top.add_argument("--settings", default="/etc/mlflow/backup.json")
+    commands = top.add_subparsers(dest="command")
     commands.add_parser("create", help="make an archive")
     commands.add_parser("verify", help="read an archive and load its database").add_argument("archive")
-    order = parser.parse_args(arguments)
+    inspect = commands.add_parser("inspect", help="read an archive and say what it has, on any computer")
+    inspect.add_argument("archive")
+    inspect.add_argument("--work", help="folder for what is decrypted")
+    inspect.add_argument("--keep-plain", default="", help="where an encrypted archive is left decrypted")
+    commands.add_parser("judge", help="say whether what was inspected can be restored here; on standard input: found, wanted")
+    commands.add_parser("prepare", help="load an archive beside what serves; on standard input as for judge").add_argument("archive")
+    commands.add_parser("switch", help="put what was prepared in its place")
+    restore = commands.add_parser("restore", help="inspect, judge, prepare and switch")
+    restore.add_argument("archive")
+    for name in (*WANTED, "remove_previous"):
+        restore.add_argument("--" + name.replace("_", "-"), action="store_true")
+    recover = commands.add_parser("recover", help="finish or put back what a restore that was cut off has left")
+    recover.add_argument("--boot", action="store_true", help="before MLflow is started: start nothing")
+    return top
+
+
+def main(arguments=None):
+    top = parser()
+    order = top.parse_args(arguments)
     if not order.command:
-        parser.error("say create or verify")
+        top.error("say create, verify or restore")
     os.umask(0o077)
-    # So that what is half written is removed, too, when systemd stops it.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("The backup was stopped."))
+    # So that what is half done is removed or put back, too, when systemd stops it or a terminal is closed.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: sys.exit(f"{order.command} was stopped."))
     try:
-        settings = read_settings(order.settings)
-        with alone(settings.get("lock", LOCK)):
-            answer = create(settings) if order.command == "create" else verify_alone(order.archive, settings["directory"])
+        settings = {} if order.command == "inspect" else read_settings(order.settings)
+        answer = globals()["command_" + order.command](settings, order)
     except Problem as exc:
         print(exc, file=sys.stderr)
         return 1
     except OSError as exc:
-        print("{}: {}".format(exc.filename or "The backup failed", exc.strerror or exc), file=sys.stderr)
+        print("{}: {}".format(exc.filename or f"{order.command} failed", exc.strerror or exc), file=sys.stderr)
         return 1
     print(json.dumps(answer, sort_keys=True))
     return 0

@@ -3,11 +3,13 @@
 import glob
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 
 from . import archive, artifacts, database, rotation, scratch
+from .disk import sync_folder
+from .encryption import encrypt
+from .journal import Journal
 from .problems import Problem
 from .settings import Instance
 
@@ -16,6 +18,9 @@ MEGABYTE = 1024**2
 
 
 def create(settings, now=None):
+    if Journal(settings).is_open:
+        raise Problem("A restore was cut off on this host, so that what is there is no state to keep: run playbooks/restore.yml, which puts it "
+                      "right.")
     now, instance, directory = now or time.time(), Instance(settings), settings["directory"]
     kind = database.kind_of(instance.database_uri)
     check_room(settings, *sizes(settings, instance, kind))
@@ -24,7 +29,7 @@ def create(settings, now=None):
     try:
         made = os.path.join(folder, rotation.archive_name(settings["host"], now))
         manifest, notes = write(settings, instance, kind, folder, made, now)
-        verified = verify(made, folder) if settings["verify"] else ""
+        verified = verify(made, folder, instance) if settings["verify"] else ""
         ready = encrypt(made, settings["recipient"], folder) if settings["recipient"] else made
         final = os.path.join(directory, os.path.basename(ready))
         os.rename(ready, final)
@@ -117,38 +122,13 @@ def configuration(settings):
     return sorted(path for path in paths if os.path.isfile(path) and not os.path.islink(path))
 
 
-def verify(path, folder):
+def verify(path, folder, instance):
     """The archive as it lies there, read from its begin to its end, and its database loaded."""
     scratched = os.path.join(folder, "scratch")
     os.mkdir(scratched, 0o700)
     try:
         manifest = archive.read(path, lambda name: os.path.join(scratched, os.path.basename(name)) if name.startswith("database/") else None)
         copy = os.path.join(scratched, os.path.basename(database.KINDS[manifest["database"]["kind"]].member))
-        return scratch.verify(manifest, copy, scratched)
+        return scratch.verify(manifest, copy, instance.database_uri, instance.settings["host"])
     finally:
         shutil.rmtree(scratched)
-
-
-def encrypt(path, recipient, folder):
-    """For a public key. It needs no keyring: the file has it."""
-    home, target = os.path.join(folder, "gnupg"), path + ".gpg"
-    os.mkdir(home, 0o700)
-    database.need("gpg")
-    command = ["gpg", "--homedir", home, "--batch", "--no-tty", "--quiet", "--compress-algo", "none", "--trust-model", "always",
-               "--recipient-file", recipient, "--output", target, "--encrypt", path]
-    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise Problem(f"gpg cannot encrypt for the key in {recipient} (backup_public_key_path): {done.stderr.strip()}")
-    os.chmod(target, 0o600)
-    with open(target, "rb") as file:
-        os.fsync(file.fileno())
-    return target
-
-
-def sync_folder(path):
-    # As in module scored_files, of which nothing is on the host when the timer runs this.
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,6 +11,8 @@ from .problems import Damaged, Problem
 # What is counted in the copy, and compared when it is verified.
 COUNTED = ("experiments", "runs", "metrics", "params", "tags", "registered_models", "model_versions")
 REVISION = "alembic_version"
+# Schemas that a restore keeps, and that a dump is loaded into: copies of MLflow's tables.
+NOT_MLFLOW_S = ("mlflow_before_*", "mlflow_scratch_*")
 
 
 def kind_of(uri):
@@ -22,7 +24,8 @@ def kind_of(uri):
 
 def need(program):
     if not shutil.which(program):
-        raise Problem(f"{program} is not installed on this host: run playbooks/mlflow.yml, which installs it where mlops_database_host is set.")
+        how = "install GnuPG" if program == "gpg" else "run playbooks/mlflow.yml, which installs it where mlops_database_host is set"
+        raise Problem(f"{program} is not installed on this host: {how}.")
 
 
 class Sqlite:
@@ -98,7 +101,8 @@ class Postgresql:
 
     @classmethod
     def copy(cls, uri, target):
-        cls.run(["pg_dump", "--format=custom", "--no-password", "--no-owner", "--no-privileges", "--file=" + target], uri)
+        cls.run(["pg_dump", "--format=custom", "--no-password", "--no-owner", "--no-privileges",
+                 *("--exclude-schema=" + name for name in NOT_MLFLOW_S), "--file=" + target], uri)
 
     @staticmethod
     def count(copy):

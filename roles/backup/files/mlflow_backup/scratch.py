@@ -2,21 +2,40 @@
 
 import os
 
-from . import database
+from . import database, postgresql
 from .problems import Damaged, Problem
 
 PAGE = 1000
 
 
-def verify(manifest, copy, folder):
-    """Raises if the copy has not what the manifest says. Says how it was looked at."""
+def verify(manifest, copy, uri, host):
+    """Raises if the copy has not what the manifest says. Says how it was looked at. uri: the database of this host, where a dump can be loaded."""
     kind = database.KINDS[manifest["database"]["kind"]]
     revision, counts = kind.count(copy)
     compare(manifest, {"revision": revision, "counts": counts})
-    if kind is not database.Sqlite:
-        return "every row of the dump was read and counted"
-    compare_counts(manifest["database"]["counts"], loaded(copy, folder))
-    return "loaded into a scratch instance of MLflow and counted there"
+    if kind is database.Sqlite:
+        compare_counts(counts, content("sqlite:///" + copy))
+        return "loaded into a scratch instance of MLflow and counted there"
+    counted = "every row of the dump was read and counted"
+    if not uri.startswith("postgresql"):
+        return counted + "; it was not loaded: this host has no PostgreSQL"
+    refused = postgresql.may_load(uri)
+    if refused:
+        return f"{counted}; it was not loaded into the database: {refused}"
+    schema = postgresql.scratch_schema(host)
+    try:
+        load(manifest, copy, uri, schema)
+        compare_counts(counts, content(postgresql.uri_of(uri, schema)))
+    finally:
+        postgresql.drop(uri, schema)
+    return "loaded into a schema of its own beside MLflow's tables, opened by a scratch instance of MLflow, and counted there"
+
+
+def load(manifest, copy, uri, schema):
+    """A dump in a schema of its own, with what the manifest says."""
+    postgresql.load(uri, copy, schema)
+    revision, counts = postgresql.count(uri, schema)
+    compare(manifest, {"revision": revision, "counts": counts})
 
 
 def compare(manifest, found):
@@ -26,28 +45,29 @@ def compare(manifest, found):
 
 
 def compare_counts(said, found):
-    wrong = [f"{found[name]} {name} instead of {said[name]}" for name in sorted(found) if found[name] != said[name]]
+    wrong = [f"{len(found[name])} {name} instead of {said[name]}" for name in sorted(found) if len(found[name]) != said[name]]
     if wrong:
         raise Damaged("MLflow finds in the database of the archive {}.".format(", ".join(wrong)))
 
 
-def loaded(copy, folder):
-    """What MLflow itself finds with the classes with which its server answers. Opening the store compares the schema with that of the release."""
+def content(uri):
+    """Names of what MLflow itself finds, with the classes with which its server answers. Opening the store compares the schema with the release's."""
     os.environ.update(MLFLOW_TRACKING_URI="", GIT_PYTHON_REFRESH="quiet")
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as Tracking
 
-    uri = "sqlite:///" + copy
     try:
-        tracking, registry = Tracking(uri, os.path.join(folder, "artifacts")), Registry(uri)
-        ids = [found.experiment_id for found in pages(tracking.search_experiments, ViewType.ALL)]
-        runs = sum(1 for one in ids for _run in pages(tracking.search_runs, [one], "", ViewType.ALL))
-        models = sum(1 for _model in pages(registry.search_registered_models))
+        tracking, registry = Tracking(uri, "mlflow-artifacts:/"), Registry(uri)
+        experiments = [found.experiment_id for found in pages(tracking.search_experiments, ViewType.ALL)]
+        runs = [run.info.run_id for one in experiments for run in pages(tracking.search_runs, [one], "", ViewType.ALL)]
+        models = [model.name for model in pages(registry.search_registered_models)]
+        for store in (tracking, registry):
+            store.engine.dispose()
     except MlflowException as exc:
         raise Problem(f"MLflow cannot work with the database of the archive: {exc}") from None
-    return {"experiments": len(ids), "runs": runs, "registered_models": models}
+    return {"experiments": experiments, "runs": runs, "registered_models": models}
 
 
 def pages(ask, *arguments):

@@ -5,6 +5,7 @@ import os
 import re
 
 from .problems import Problem
+from .release import version
 
 LINE = re.compile(r'([A-Za-z_]\w*)="(.*)"$')
 
@@ -45,7 +46,7 @@ class Instance:
         """The live release: its name, and of that the stack and the digest."""
         name = os.path.basename(os.path.realpath(self.settings["venv"]))
         stack, _dash, digest = name.rpartition("-")
-        return {"name": name, "stack": stack, "digest": digest}
+        return {"name": name, "stack": stack, "digest": digest, "mlflow": version()}
 
     @property
     def served(self):

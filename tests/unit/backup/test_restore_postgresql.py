@@ -1,0 +1,252 @@
+"""A dump is loaded beside MLflow's tables and takes their place, in a real PostgreSQL."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import host_stand_in
+import pytest
+from mlflow_backup import archive, create, database, judge, postgresql, restore, scratch
+from mlflow_backup.problems import Damaged, Problem
+
+NOON = 1_795_780_800  # 2026-11-27 12:00 UTC
+BEFORE = "mlflow_before_20261127t120000z"
+# As MLflow makes them: keys that count, references, and what looks like the schema's name in rows and texts.
+TABLES = """
+CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('97727af70f4d');
+CREATE TABLE experiments (experiment_id serial PRIMARY KEY, a text NOT NULL UNIQUE, CHECK (a <> 'public.'));
+CREATE TABLE runs (a text PRIMARY KEY, experiment_id integer REFERENCES experiments (experiment_id));
+CREATE TABLE tags (a text, run text REFERENCES runs (a));
+CREATE INDEX ON tags (a);
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE TABLE metrics (a text, mood mood DEFAULT 'glad');
+CREATE TABLE params (a text);
+CREATE TABLE registered_models (a text);
+CREATE VIEW both_names AS SELECT a FROM runs UNION SELECT a FROM experiments;
+INSERT INTO experiments (a) VALUES ('Default'), (E'public.experiments\\n\\\\.\\nSET a = 1;');
+INSERT INTO runs VALUES ('COPY public.tags (a) FROM stdin;', 1), ('two', 2);
+INSERT INTO tags VALUES ('a', 'two');
+INSERT INTO metrics VALUES ('m');
+"""
+
+
+def programs():
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "/none")]
+    return found[-1].parent
+
+
+@pytest.fixture(name="postgres", scope="module")
+def fixture_postgres():
+    """A server of its own, as an account that is not root."""
+    if not (programs() / "initdb").exists() or not shutil.which("pg_dump"):
+        pytest.skip("there is no PostgreSQL here")
+    with tempfile.TemporaryDirectory() as folder:
+        who = []
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            who = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+        data, options = f"{folder}/data", f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+
+        def server(program, *arguments):
+            # Its output is kept open by the server.
+            nowhere = subprocess.DEVNULL
+            subprocess.run([*who, programs() / program, "-D", data, *arguments], check=True, stdout=nowhere, stderr=nowhere, cwd="/")
+
+        server("initdb", "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-sync")
+        server("pg_ctl", "-o", options, "-l", f"{folder}/log", "-w", "start")
+        try:
+            yield folder
+        finally:
+            server("pg_ctl", "-m", "immediate", "stop")
+
+
+class Url:
+    """What the program asks SQLAlchemy."""
+
+    def __init__(self, uri):
+        parts = urlsplit(uri)
+        self.text, self.host, self.port, self.username, self.password = uri, None, None, parts.username, parts.password
+        self.database, self.query = parts.path.strip("/"), {name: values[0] for name, values in parse_qs(parts.query).items()}
+
+    def update_query_dict(self, query):
+        return Url(self.text + "&" + "&".join(f"{name}={value}" for name, value in query.items()))
+
+    def render_as_string(self, hide_password):
+        assert not hide_password
+        return self.text
+
+
+@pytest.fixture(name="uri")
+def fixture_uri(postgres, monkeypatch):
+    """MLflow's own database, with MLflow's account as its owner."""
+    monkeypatch.setenv("PGHOST", postgres)
+    monkeypatch.setattr(database.Postgresql, "told", staticmethod(lambda uri: dict(
+        os.environ, PGUSER=Url(uri).username, PGDATABASE=Url(uri).database)))  # fmt: skip
+    monkeypatch.setitem(sys.modules, "sqlalchemy", SimpleNamespace(engine=SimpleNamespace(make_url=Url)))
+    admin("postgres", "DROP DATABASE IF EXISTS mlflow WITH (FORCE);", "DROP ROLE IF EXISTS mlflow;", "CREATE ROLE mlflow LOGIN;",
+          "CREATE DATABASE mlflow OWNER mlflow;")  # fmt: skip
+    uri = "postgresql+psycopg2://mlflow@db/mlflow?x=y"
+    postgresql.ask(uri, TABLES)
+    return uri
+
+
+def admin(name, *statements):
+    for statement in statements:
+        subprocess.run(["psql", "-XqAt", "-U", "admin", "-d", name, "-c", statement], check=True, capture_output=True, text=True)
+
+
+def rows(uri, schema="public"):
+    """All that MLflow has there."""
+    found = {table: sorted(postgresql.ask(uri, f"SELECT t::text FROM {schema}.{table} t;").split("\n"))
+             for table in ("alembic_version", "experiments", "runs", "tags", "metrics", "both_names")}  # fmt: skip
+    return found
+
+
+def content(uri):
+    """What MLflow's classes find with the search path that they are told."""
+    schema = re.search("search_path=([a-z0-9_]+)", uri).group(1)
+    return {kind: [None] * int(postgresql.ask(uri, f"SELECT count(*) FROM {schema}.{kind};"))
+            for kind in ("experiments", "runs", "registered_models")}  # fmt: skip
+
+
+@pytest.fixture(name="site")
+def fixture_site(host, uri, monkeypatch):
+    """A host with an archive of that, with what was logged since, and what somebody else keeps in the same schema since."""
+    host_stand_in.stand_in(monkeypatch.setattr, host.folder)
+    monkeypatch.setattr(scratch, "content", content)
+    (host.folder / "units.json").write_text('{"mlflow.service": "active"}')
+    env = host.folder / "etc/mlflow.env"
+    env.write_text(re.sub("sqlite:[^\"]*", uri, env.read_text()))
+    made = create.create({**host.settings, "artifacts": "none"}, NOON - 3600)
+    then = rows(uri)
+    postgresql.ask(uri, "INSERT INTO runs VALUES ('since', 1); INSERT INTO experiments (a) VALUES ('since');")
+    admin("mlflow", "CREATE TABLE another (b text);", "INSERT INTO another VALUES ('stays');", "GRANT SELECT ON another TO mlflow;")
+    return SimpleNamespace(host=host, uri=uri, made=made, then=then, now=rows(uri), schema=postgresql.scratch_schema("mlflow1"))
+
+
+def schemas(uri):
+    return set(postgresql.ask(uri, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information)';").split())
+
+
+def prepared(site):
+    one = restore.Restore(site.host.settings)
+    manifest = archive.read(site.made["archive"])
+    found = judge.inspect(manifest, archive.identity(manifest))
+    wanted = {"other_site": False, "again": False, "accept_missing": False, "keep_previous": True}
+    assert one.judged(found, wanted) == {"problems": [], "restored": ""}
+    one.prepare(site.made["archive"], found, wanted, NOON)
+    return one
+
+
+def served(one, monkeypatch, problem=None):
+    """The switch, with MLflow's server left out."""
+    def wait(self, timeout):
+        pass
+
+    def prove(server, wanted, samples):
+        if problem:
+            raise Problem(problem)
+
+    monkeypatch.setattr(restore.services.Server, "wait", wait)
+    monkeypatch.setattr(restore.services, "prove", prove)
+    return one.switch()
+
+
+def test_tables_take_each_other_s_place(site, monkeypatch):
+    one = prepared(site)
+    assert rows(site.uri) == site.now and rows(site.uri, site.schema) == site.then
+    outcome = served(one, monkeypatch)
+    assert rows(site.uri) == site.then and rows(site.uri, BEFORE) == site.now
+    assert outcome["kept"] == [f"schema {BEFORE} of the database"] and schemas(site.uri) == {"public", BEFORE}
+    # Keys go on counting where they were, in the tables that serve.
+    assert postgresql.ask(site.uri, "INSERT INTO experiments (a) VALUES ('next') RETURNING experiment_id;") == "3"
+    assert postgresql.ask(site.uri, "INSERT INTO metrics (a) VALUES ('x') RETURNING mood;") == "glad"
+    admin("mlflow", "SELECT 1 / count(*) FROM public.another;")
+    # The next dump has neither what is kept nor what is loaded.
+    counts = create.create({**site.host.settings, "artifacts": "none"}, NOON)["manifest"]["database"]["counts"]
+    assert (counts["runs"], counts["experiments"]) == (2, 3)
+
+
+def test_what_does_not_prove_itself_is_put_back(site, monkeypatch):
+    one = prepared(site)
+    with pytest.raises(Problem, match="without 1 run"):
+        served(one, monkeypatch, "MLflow answers without 1 run")
+    assert rows(site.uri) == site.now and schemas(site.uri) == {"public"}
+    # And put back once more, nothing changes.
+    one.places({"parts": [{"kind": "schema", "live": "public", "staged": site.schema, "before": BEFORE, "had": True}]})[0].revert()
+    assert rows(site.uri) == site.now
+
+
+def test_who_is_still_connected_is_named(site, monkeypatch):
+    one = prepared(site)
+    monkeypatch.setattr(postgresql.time, "sleep", lambda seconds: None)
+    command = ["psql", "-XqAt", "-U", "mlflow", "-d", "mlflow"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as other:
+        print("SELECT 1;", file=other.stdin, flush=True)
+        other.stdout.readline()
+        with pytest.raises(Problem, match="Somebody is still connected to MLflow's database, from this host: all MLflow hosts"):
+            served(one, monkeypatch)
+        other.stdin.close()
+    assert rows(site.uri) == site.now and schemas(site.uri) == {"public"}
+
+
+def test_a_dump_is_verified_beside_the_tables_that_serve(site):
+    made = create.create({**site.host.settings, "artifacts": "none", "verify": True}, NOON)
+    assert made["verified"] == "loaded into a schema of its own beside MLflow's tables, opened by a scratch instance of MLflow, and counted there"
+    assert schemas(site.uri) == {"public"}
+
+
+def test_where_no_schema_may_be_made_that_is_said(site):
+    admin("mlflow", "ALTER DATABASE mlflow OWNER TO admin;")
+    made = create.create({**site.host.settings, "artifacts": "none", "verify": True}, NOON)
+    assert made["verified"] == ("every row of the dump was read and counted; it was not loaded into the database: the account mlflow may not make a "
+                                "schema there (GRANT CREATE ON DATABASE mlflow TO mlflow)")  # fmt: skip
+    manifest = archive.read(site.made["archive"])
+    problems = list(judge.database_problems(restore.Restore(site.host.settings).instance))
+    assert manifest["database"]["kind"] == "postgresql" and "GRANT CREATE ON DATABASE mlflow TO mlflow" in problems[0]
+
+
+def test_a_dump_with_other_rows_than_the_manifest_says(site):
+    manifest = archive.read(site.made["archive"], lambda name: str(site.host.folder / "dump") if name.startswith("database/") else None)
+    manifest["database"]["counts"]["runs"] += 1
+    with pytest.raises(Damaged, match="is not what the manifest says"):
+        scratch.load(manifest, str(site.host.folder / "dump"), site.uri, site.schema)
+
+
+def test_a_dump_that_is_cut_off_is_not_loaded(site):
+    dump = site.host.folder / "dump"
+    archive.read(site.made["archive"], lambda name: str(dump) if name.startswith("database/") else None)
+    dump.write_bytes(dump.read_bytes()[:-1000])
+    with pytest.raises(Damaged, match="cannot be read"):
+        postgresql.load(site.uri, str(dump), site.schema)
+    assert schemas(site.uri) == {"public"}
+
+
+def test_what_psql_refuses_is_said(site, monkeypatch):
+    dump = site.host.folder / "dump"
+    archive.read(site.made["archive"], lambda name: str(dump) if name.startswith("database/") else None)
+    monkeypatch.setattr(postgresql, "elsewhere", lambda lines, source, target: [b"SELECT nonsense;\n", *(b"SELECT 1;\n" for _line in range(100_000))])
+    with pytest.raises(Problem, match="cannot be loaded, PostgreSQL says: .*nonsense"):
+        postgresql.load(site.uri, str(dump), site.schema)
+    assert schemas(site.uri) == {"public"}
+
+
+def test_commands_for_psql_are_refused():
+    lines = [b"SET transaction_timeout = 0;\n", b"SET client_encoding = 'UTF8';\n", b"\\restrict abc\n",
+             b'CREATE TABLE public.a (b text, "x.public" text);\n', b"COPY public.a (b) FROM stdin;\n",
+             b"\\! touch /tmp/x public.\n", b"\\.\n", b"SELECT setval('public.a_seq', 1);\n"]  # fmt: skip
+    assert list(postgresql.elsewhere(lines, "public", "s")) == [
+        b"SET client_encoding = 'UTF8';\n", b"\\restrict abc\n", b'CREATE TABLE s.a (b text, "x.public" text);\n', b"COPY s.a (b) FROM stdin;\n",
+        b"\\! touch /tmp/x public.\n", b"\\.\n", b"SELECT setval('s.a_seq', 1);\n"]  # fmt: skip
+    assert list(postgresql.elsewhere([b'"My Own".a "My Own"."b"\n'], "My Own", "s")) == [b's.a s."b"\n']
+    with pytest.raises(Damaged, match="has a command for psql"):
+        list(postgresql.elsewhere([b"\\! touch /tmp/x\n"], "public", "s"))
