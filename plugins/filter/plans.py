@@ -56,6 +56,7 @@ FILTERS = {
     ),
     "no_proxy": ("no_proxy",),
     "offline_scoring": ("score_offline_message", "score_offline_problems", "score_offline_summary", "workflow_failures"),
+    "restore": ("restore_announcement", "restore_hosts", "restore_message", "restore_outcome", "restore_problems"),
     "runtimes": ("java_runtime_problems", "python_runtime_problems"),
     "sandbox": ("account_problems", "sandbox_certificates", "sandbox_certificate_problems", "unit_path_problems"),
     "scorer": (

@@ -67,13 +67,17 @@ def size(number):
     return f"{number / 1024**unit:.{1 if unit else 0}f} {UNITS[unit]}"
 
 
+def contents(manifest):
+    counts = manifest["database"]["counts"]
+    words = (("experiments", "experiment"), ("runs", "run"), ("registered_models", "model"), ("model_versions", "version"))
+    return ", ".join(amount(counts.get(name, 0), word) for name, word in words)
+
+
 def backup_message(answer):
     """What the program made, in words."""
     manifest = answer["manifest"]
     database, kept = manifest["database"], manifest["artifacts"]
-    counts = [amount(database["counts"].get(name, 0), word) for name, word in
-              (("experiments", "experiment"), ("runs", "run"), ("registered_models", "model"), ("model_versions", "version"))]  # fmt: skip
-    parts = [f"{answer['archive']} ({size(answer['bytes'])}) has {', '.join(counts)}"]
+    parts = [f"{answer['archive']} ({size(answer['bytes'])}) has {contents(manifest)}"]
     if kept["kept"] == "none":
         parts[0] += ", and no artifacts (backup_artifacts)"
     else:

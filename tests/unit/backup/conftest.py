@@ -41,7 +41,7 @@ class Host:
             "directory": str(self.archives), "artifacts": "auto", "verify": False, "recipient": "", "keep_count": 0, "keep_days": 0,
             "minimum_free_mb": 0, "configuration": [str(folder / "etc/**"), str(folder / "none/**")], "lock": str(folder / "lock"),
             "restore_lock": str(folder / "restore.lock"), "state_directory": str(folder / "state"), "user": pwd.getpwuid(os.getuid()).pw_name,
-            "group": grp.getgrgid(os.getgid()).gr_name, "url": "", "start_timeout": 0,
+            "group": grp.getgrgid(os.getgid()).gr_name, "url": "",
         }  # fmt: skip
 
     def settings_file(self, **changed):

@@ -84,7 +84,7 @@ class Site:
         return judge.inspect(manifest, archive.identity(manifest))
 
 
-WANTED = {"other_site": False, "again": False, "accept_missing": False, "keep_previous": True}
+WANTED = {"other_site": False, "again": False, "accept_missing": False, "keep_previous": True, "start_timeout": 0}
 
 
 @pytest.fixture(name="site")

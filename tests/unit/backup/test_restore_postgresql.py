@@ -141,7 +141,7 @@ def prepared(site):
     one = restore.Restore(site.host.settings)
     manifest = archive.read(site.made["archive"])
     found = judge.inspect(manifest, archive.identity(manifest))
-    wanted = {"other_site": False, "again": False, "accept_missing": False, "keep_previous": True}
+    wanted = {"other_site": False, "again": False, "accept_missing": False, "keep_previous": True, "start_timeout": 0}
     assert one.judged(found, wanted) == {"problems": [], "restored": ""}
     one.prepare(site.made["archive"], found, wanted, NOON)
     return one

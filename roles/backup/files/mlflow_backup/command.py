@@ -60,17 +60,18 @@ def command_verify(settings, order):
         return {"archive": order.archive, "verified": verify(plain(order.archive, folder), folder, Instance(settings))}
 
 
-def inspected(path, where, keep_plain=""):
+def inspected(path, where):
     with work_folder(where) as folder:
-        readable = plain(path, folder)
-        manifest = archive.read(readable)
-        if keep_plain and readable != path:
-            shutil.move(readable, keep_plain)
+        manifest = archive.read(plain(path, folder))
     return judge.inspect(manifest, archive.identity(manifest))
 
 
 def command_inspect(_settings, order):
-    return inspected(order.archive, order.work, order.keep_plain)
+    return inspected(order.archive, order.work)
+
+
+def command_decrypt(_settings, order):
+    return {"plain": plain(order.archive, order.work)}
 
 
 def command_judge(settings, _order):
@@ -92,7 +93,7 @@ def command_switch(settings, _order):
 def command_restore(settings, order):
     """All of it, by hand."""
     wanted = {name: getattr(order, name) for name in WANTED}
-    wanted["keep_previous"] = not order.remove_previous
+    wanted.update(keep_previous=not order.remove_previous, start_timeout=order.start_timeout)
     with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
         restore = Restore(settings)
         restore.recover()
@@ -119,15 +120,16 @@ def parser():
     commands = top.add_subparsers(dest="command")
     commands.add_parser("create", help="make an archive")
     commands.add_parser("verify", help="read an archive and load its database").add_argument("archive")
-    inspect = commands.add_parser("inspect", help="read an archive and say what it has, on any computer")
-    inspect.add_argument("archive")
-    inspect.add_argument("--work", help="folder for what is decrypted")
-    inspect.add_argument("--keep-plain", default="", help="where an encrypted archive is left decrypted")
+    for name, what in (("inspect", "read an archive and say what it has"), ("decrypt", "decrypt an archive into a folder")):
+        anywhere = commands.add_parser(name, help=what + ", on any computer")
+        anywhere.add_argument("archive")
+        anywhere.add_argument("--work", help="folder for what is decrypted")
     commands.add_parser("judge", help="say whether what was inspected can be restored here; on standard input: found, wanted")
     commands.add_parser("prepare", help="load an archive beside what serves; on standard input as for judge").add_argument("archive")
     commands.add_parser("switch", help="put what was prepared in its place")
     restore = commands.add_parser("restore", help="inspect, judge, prepare and switch")
     restore.add_argument("archive")
+    restore.add_argument("--start-timeout", type=int, default=120)
     for name in (*WANTED, "remove_previous"):
         restore.add_argument("--" + name.replace("_", "-"), action="store_true")
     recover = commands.add_parser("recover", help="finish or put back what a restore that was cut off has left")
@@ -145,7 +147,7 @@ def main(arguments=None):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: sys.exit(f"{order.command} was stopped."))
     try:
-        settings = {} if order.command == "inspect" else read_settings(order.settings)
+        settings = {} if order.command in ("inspect", "decrypt") else read_settings(order.settings)
         answer = globals()["command_" + order.command](settings, order)
     except Problem as exc:
         print(exc, file=sys.stderr)

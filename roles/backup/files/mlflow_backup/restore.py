@@ -175,7 +175,7 @@ class Restore:
                 place.apply()
             tell("Starting MLflow with what was restored.")
             services.start([*state["running"], services.MLFLOW])
-            server.wait(self.settings["start_timeout"])
+            server.wait(state["wanted"]["start_timeout"])
             state["downtime"] = round(time.monotonic() - begin, 1)
             tell("Asking MLflow for all that the archive has.")
             services.prove(server, content, state["samples"])
@@ -212,7 +212,7 @@ class Restore:
             services.start(state["running"])
             if services.MLFLOW in state["running"]:
                 try:
-                    services.Server(self.settings["url"]).wait(self.settings["start_timeout"])
+                    services.Server(self.settings["url"]).wait(state["wanted"]["start_timeout"])
                     ends += ", and serves"
                 except Problem as exc:
                     ends += f". {exc}"
