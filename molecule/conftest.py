@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from playbook_run import PROJECT, run
 
 LAB = os.environ["LAB_NAME"]
+PYTHON = "/opt/mlflow/current/bin/python"
 LAB_DIR = Path(os.environ.get("LAB_CACHE_DIR", PROJECT / ".cache/lab")) / LAB
 
 
@@ -39,6 +41,21 @@ def ansible(program, *arguments):
 
 def play(*arguments):
     return ansible("ansible-playbook", *arguments)
+
+
+def with_mlflow(program, *arguments):
+    """A program of tests/lab, on the MLflow host with its Python and its settings."""
+    command = ["sh", "-c", f'set -a; . /etc/mlflow/mlflow.env; exec {PYTHON} - "$@"', "sh", *arguments]
+    source = (PROJECT / "tests/lab" / program).open(encoding="utf-8")
+    return subprocess.Popen(["docker", "exec", "-i", f"{LAB}-mlflow1", *command], stdin=source, text=True, stdout=subprocess.PIPE)
+
+
+def content(uri):
+    """All that an MLflow has, with the checksums of its artifacts."""
+    process = with_mlflow("mlflow_content.py", uri)
+    output = process.communicate()[0]
+    assert process.returncode == 0
+    return json.loads(output)
 
 
 @pytest.fixture(name="mlflow", scope="session")

@@ -4,9 +4,8 @@ import json
 import subprocess
 
 import pytest
-from conftest import LAB, PROJECT, play
+from conftest import LAB, PYTHON, content, play, with_mlflow
 
-PYTHON = "/opt/mlflow/current/bin/python"
 PROGRAM = f"{PYTHON} -B /opt/mlflow/libexec/mlflow_backup --settings /etc/mlflow/backup.json"
 TRACKING = "http://127.0.0.1:5000"
 SCRATCH = "http://127.0.0.1:5999"
@@ -16,19 +15,6 @@ connection.execute("BEGIN EXCLUSIVE")
 open("/tmp/held", "w")
 time.sleep(60)
 """
-MLFLOW = ["docker", "exec", "-i", "-e", "GIT_PYTHON_REFRESH=quiet", f"{LAB}-mlflow1", PYTHON, "-"]
-
-
-def with_mlflow(program, *arguments, **options):
-    """A program of tests/lab, on the MLflow host with its Python."""
-    return subprocess.Popen([*MLFLOW, *arguments], stdin=(PROJECT / "tests/lab" / program).open(), text=True, stdout=subprocess.PIPE, **options)
-
-
-def content(uri):
-    process = with_mlflow("mlflow_content.py", uri)
-    output = process.communicate()[0]
-    assert process.returncode == 0
-    return json.loads(output)
 
 
 @pytest.fixture(name="back_up", scope="module")

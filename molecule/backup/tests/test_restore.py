@@ -5,8 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import LAB, play
-from test_backup import PROGRAM, PYTHON, TRACKING, archives, content, with_mlflow
+from conftest import LAB, PYTHON, content, play, with_mlflow
+from test_backup import PROGRAM, TRACKING, archives
 
 HOST = f"{LAB}-mlflow1"
 # The program, which is killed when it says that.

@@ -297,6 +297,17 @@ def test_switch_without_anything_ready(site):
     assert site.state() == site.now
 
 
+def test_a_switch_that_cannot_begin_says_so(site):
+    """And nobody takes what is written of the restore before for its outcome."""
+    restored(site)
+    restore.Restore(site.host.settings).prepare(site.archive, site.found(), {**WANTED, "again": True}, NOON + 60)
+    with command.alone(site.host.settings["lock"]):
+        assert site.run("switch")[1] == 1
+    outcome = json.loads((site.folder / "state/outcome.json").read_text())
+    assert not outcome["restored"] and "Another backup or restore is running" in outcome["why"]
+    assert site.run("recover")[1] == 0 and site.left()[1] == {"last.json", "outcome.json"}
+
+
 def test_killed_before_each_effect(site):
     """Whoever comes after it puts back or finishes, and the next run restores: from each point, and once more where that is killed, too."""
     pristine = site.pristine()

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import host_stand_in
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow_backup import archive, create, database, judge, postgresql, restore, scratch
 from mlflow_backup.problems import Damaged, Problem
 
@@ -238,6 +240,15 @@ def test_what_psql_refuses_is_said(site, monkeypatch):
     with pytest.raises(Problem, match="cannot be loaded, PostgreSQL says: .*nonsense"):
         postgresql.load(site.uri, str(dump), site.schema)
     assert schemas(site.uri) == {"public"}
+
+
+@given(rows=st.lists(st.binary().map(lambda row: row.replace(b"\n", b"")).filter(lambda row: row != b"\\.")),
+       source=st.sampled_from(["public", "My Own", "a\"b"]))  # fmt: skip
+def test_rows_stay_as_they_are(rows, source):
+    name = postgresql.name_of(source).encode()
+    data = [b"\t".join([row, name + b".runs"]) + b"\n" for row in rows]
+    lines = [b"COPY " + name + b".runs (a, b) FROM stdin;\n", *data, b"\\.\n", b"ALTER TABLE " + name + b".runs ADD x;\n"]
+    assert list(postgresql.elsewhere(lines, source, "s")) == [b"COPY s.runs (a, b) FROM stdin;\n", *data, b"\\.\n", b"ALTER TABLE s.runs ADD x;\n"]
 
 
 def test_commands_for_psql_are_refused():

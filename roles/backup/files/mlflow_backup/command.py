@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from . import archive, judge
 from .create import create, verify
 from .encryption import plain
+from .journal import Journal
 from .problems import Problem
-from .restore import Restore
+from .restore import OUTCOME, Restore
 from .settings import Instance, read_settings
 
 LOCK = "/run/mlflow-backup.lock"
@@ -86,8 +87,15 @@ def command_prepare(settings, order):
 
 
 def command_switch(settings, _order):
-    with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
-        return Restore(settings).switch()
+    journal = Journal(settings)
+    try:
+        with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
+            return Restore(settings).switch()
+    except Problem as exc:
+        # Whoever had systemd run this reads it there.
+        if journal.read(OUTCOME) is None:
+            journal.write({"restored": False, "why": str(exc)}, OUTCOME)
+        raise
 
 
 def command_restore(settings, order):

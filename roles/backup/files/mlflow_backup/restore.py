@@ -18,6 +18,7 @@ from .problems import Damaged, Problem
 from .settings import Instance
 
 CONTENT, LISTED, CHANGED = "content.json", "artifacts.jsonl", "changed.jsonl"
+OUTCOME = "outcome.json"
 
 
 def tell(text):
@@ -44,6 +45,8 @@ class Restore:
 
     def prepare(self, path, found, wanted, now=None):
         self.recover()
+        # That of one of before would be taken for this one's.
+        self.journal.remove(OUTCOME)
         refused = self.judged(found, wanted)["problems"]
         if refused:
             raise Problem(f"{path} is not restored: {' '.join(refused)}")
@@ -159,10 +162,10 @@ class Restore:
     # -- in its place
 
     def switch(self):
+        self.journal.remove(OUTCOME)
         state, content = self.journal.read(), self.journal.read(CONTENT)
         if not state or state["step"] != PREPARED or content is None:
             raise Problem("Nothing is ready to be restored on this host: run playbooks/restore.yml.")
-        self.journal.remove("outcome.json")
         state.update(step=SWITCHING, running=services.running())
         self.journal.write(state)
         server, begin = services.Server(self.settings["url"]), time.monotonic()
@@ -196,7 +199,7 @@ class Restore:
         outcome = {"restored": True, "archive": state["archive"], "identity": state["identity"], "at": state["now"], "downtime": state["downtime"],
                    "kept": [place.kept for place in places if place.kept], "notes": state["notes"], "manifest": state["manifest"]}
         self.journal.write(outcome, "last.json")
-        self.journal.write(outcome, "outcome.json")
+        self.journal.write(outcome, OUTCOME)
         self.discard(state)
         return outcome
 
@@ -216,7 +219,7 @@ class Restore:
                     ends += ", and serves"
                 except Problem as exc:
                     ends += f". {exc}"
-        self.journal.write({"restored": False, "archive": state["archive"], "why": f"{str(why).rstrip('.')}. {ends.rstrip('.')}."}, "outcome.json")
+        self.journal.write({"restored": False, "archive": state["archive"], "why": f"{str(why).rstrip('.')}. {ends.rstrip('.')}."}, OUTCOME)
         self.discard(state)
 
     def discard(self, state):
