@@ -19,6 +19,9 @@ def tell(text):
 restore.tell = tell
 sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
 """
+POST = """import sys, urllib.request
+urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode(), {"Content-Type": "application/json"}))
+"""
 STEPS = ["Stopping", "Changing SqliteFile", "Changing Folder", "Starting", "Asking", "Proven"]
 # An archive with another manifest.
 CHANGED = """import io, json, sys, tarfile
@@ -51,13 +54,8 @@ def log(number):
     assert with_mlflow("log_runs.py", TRACKING, str(number), "-").communicate(timeout=600)[0].split() == [str(number)]
 
 
-def wait_for_mlflow(mlflow):
-    question = f"{TRACKING}/api/2.0/mlflow/registered-models/search?max_results=1"
-    mlflow.run_expect([0], f"timeout 120 bash -c 'until curl -sf {question}; do sleep 0.5; done'")
-
-
 def post(mlflow, what, **data):
-    mlflow.run_expect([0], "curl -sf -X POST -H 'Content-Type: application/json' -d %s %s/api/2.0/mlflow/runs/%s", json.dumps(data), TRACKING, what)
+    mlflow.run_expect([0], f"{PYTHON} -c %s {TRACKING}/api/2.0/mlflow/runs/%s %s", POST, what, json.dumps(data))
 
 
 @pytest.fixture(name="archive", scope="module")
@@ -187,7 +185,7 @@ def test_a_host_that_goes_down_while_it_switches(mlflow, archive, killed_at):
     assert not mlflow.service("mlflow").is_running
     assert "A restore was cut off" in mlflow.run(f"{PROGRAM} create").stderr
     subprocess.run(["docker", "restart", "--time", "5", HOST], check=True, stdout=subprocess.DEVNULL)
-    wait_for_mlflow(mlflow)
+    mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
     assert content(TRACKING) == before
     assert "state.json" not in mlflow.check_output("ls -A /var/lib/mlflow-restore")
 

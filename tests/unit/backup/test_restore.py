@@ -368,7 +368,7 @@ def test_files_are_those_of_mlflow_s_account(open_host, server, monkeypatch):
     assert site.state() == site.then
     model = site.host.artifacts / "1/run/model.bin"
     assert {path.stat().st_uid for path in (site.host.database, site.host.artifacts, model.parent, model)} == {pwd.getpwnam("nobody").pw_uid}
-    assert stat.S_IMODE(model.parent.stat().st_mode) == 0o750
+    assert stat.S_IMODE(model.parent.stat().st_mode) == 0o750 and stat.S_IMODE(site.host.database.stat().st_mode) == 0o640
     assert (os.geteuid(), os.getegid()) == (0, 0)
 
 

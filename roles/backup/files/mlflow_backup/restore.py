@@ -117,6 +117,8 @@ class Restore:
         if part["kind"] == "sqlite":
             uri, account = "sqlite:///" + part["staged"], self.account
             with acting_as(account):
+                # As MLflow makes it; the copy of the backup was root's alone.
+                os.chmod(part["staged"], 0o640)
                 revision, counts = database.Sqlite.count(part["staged"])
             scratch.compare(manifest, {"revision": revision, "counts": counts})
         else:
