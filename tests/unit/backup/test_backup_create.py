@@ -219,6 +219,10 @@ def test_encrypted_for_a_public_key(host, key, capsys):
     assert archive.read(str(plain))["host"] == "mlflow1"
     assert command.main(["--settings", host.settings_file(), "verify", made["archive"]]) == 1
     assert "is encrypted: decrypt it" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "/none")
+        assert command.main(["--settings", host.settings_file(), "inspect", made["archive"]]) == 1
+    assert "is encrypted: decrypt it where the private key is, and name the result. Here is no GnuPG." in capsys.readouterr().err
 
 
 def test_a_key_that_is_none(host, key):

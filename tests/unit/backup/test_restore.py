@@ -1,5 +1,6 @@
 """An archive is brought back whole, or all is as it was."""
 
+import io
 import json
 import os
 import pwd
@@ -8,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tarfile
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -318,6 +320,8 @@ def test_killed_before_each_effect(site):
         shutil.rmtree(site.folder)
         shutil.copytree(pristine, site.folder, symlinks=True)
         assert site.run("restore", site.archive, kill_at=number) == (-1, -9)
+        # MLflow, which somebody may start, would make an empty one.
+        assert site.host.database.exists()
         for again in (0, 2, 5):
             site.run("recover", kill_at=again)
         assert site.run("recover")[1] == 0
@@ -333,6 +337,37 @@ def test_killed_before_each_effect(site):
         assert site.state() == site.then, number
         assert sum("mlflow.db.before" in name for name in site.left()[0]) == 1
     assert seen == {True, False}
+
+
+def test_what_was_cut_off_is_put_back_before_the_next_is_made_ready(site, monkeypatch):
+    one = restore.Restore(site.host.settings)
+    one.prepare(site.archive, site.found(), WANTED, NOON)
+    monkeypatch.setattr(restore.Restore, "put_back", lambda self, state, why, start=True: None)
+    monkeypatch.setattr(services, "prove", lambda *_arguments: sys.exit("killed"))
+    with pytest.raises(SystemExit):
+        one.switch()
+    monkeypatch.undo()
+    host_stand_in.stand_in(monkeypatch.setattr, site.folder)
+    assert site.state() == site.then
+    one.prepare(site.archive, site.found(), WANTED, NOON + 60)
+    assert site.state() == site.now and site.left()[0] == {".mlflow-restore-db", ".mlflow-restore-artifacts"}
+
+
+def test_an_archive_that_counts_otherwise(site):
+    """Each member is as the manifest says, but the database has other rows."""
+    with tarfile.open(site.archive) as tar:
+        members = [(member, tar.extractfile(member).read()) for member in tar]
+    with tarfile.open(site.archive, "w:gz") as tar:
+        for member, data in members:
+            if member.name == archive.MANIFEST:
+                manifest = json.loads(data)
+                manifest["database"]["counts"]["params"] += 1
+                data = json.dumps(manifest).encode()
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(Damaged, match="The database in the archive is not what the manifest says"):
+        restored(site)
+    assert site.state() == site.now and site.left() == (set(), set())
 
 
 def test_a_host_that_went_down_is_put_right_before_mlflow_starts(site):

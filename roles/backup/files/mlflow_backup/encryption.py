@@ -1,6 +1,7 @@
 """Archives that are encrypted with OpenPGP."""
 
 import os
+import shutil
 import subprocess
 
 from .database import need
@@ -29,11 +30,12 @@ def plain(path, folder):
     """Where the archive lies unencrypted: there, or in the folder. The private key is in the keyring of who runs this."""
     if not path.endswith(ENDING):
         return path
-    need("gpg")
+    encrypted = f"{path} is encrypted: decrypt it where the private key is, and name the result."
+    if not shutil.which("gpg"):
+        raise Problem(f"{encrypted} Here is no GnuPG.")
     target = os.path.join(folder, "plain.tar.gz")
     done = subprocess.run(["gpg", "--batch", "--no-tty", "--quiet", "--yes", "--output", target, "--decrypt", path],
                           check=False, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise Problem(f"{path} is encrypted: decrypt it where the private key is, and name the result. No key of this account can "
-                      f"({' '.join(done.stderr.split())}).")
+        raise Problem(f"{encrypted} No key of this account can ({' '.join(done.stderr.split())}).")
     return target
