@@ -79,7 +79,7 @@ def gc_problems(settings, calendar):
 
 
 def mlflow_server_problems(settings, host, calendar):
-    """calendar: what systemd said of mlflow_server_gc_schedule, nothing without one."""
+    """calendar: what systemd said of mlflow_server_gc_schedule, if there is one."""
     return [
         *store_problems(settings),
         *address_problems(settings, host["listeners"]),

@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from playbook_run import LOCAL, LOOK, LOOKED, PREFLIGHTS, PROJECT, found_in, problem_of
@@ -30,7 +29,7 @@ class ScriptDirectory:
 def fixture_host(tmp_path_factory):
     """What there is of an MLflow host, with an archive, and what else may be given for one."""
     folder = tmp_path_factory.mktemp("host")
-    for name in ("current/bin", "etc", "db", "artifacts", "archives", "modules/alembic", "modules/mlflow"):
+    for name in ("current/bin", "etc", "db", "artifacts", "archives", "modules/alembic", "modules/mlflow", "modules/tmp"):
         (folder / name).mkdir(parents=True)
     # With what stands in for the packages of the release.
     python = folder / "current/bin/python"
@@ -88,7 +87,7 @@ def fixture_found(host, tmp_path_factory):
 
     cases = {case: {name: path(name, value) for name, value in variables.items()} for case, (variables, _words) in CASES.items()}
     common = {"role": "restore", "mlops_venv": str(host / "current"), "mlops_config_dir": str(host / "etc"), "backup_site": "https://mlflow",
-              "mlops_user": "root", "mlops_group": "root"}  # fmt: skip
+              "mlops_user": "root", "mlops_group": "root", "surroundings": {"TMPDIR": str(host / "modules/tmp")}}  # fmt: skip
     # Each is alone with its archive.
     alone = {case: {**variables, "given": [case] * (case != "none")} for case, variables in cases.items()}
     folder = tmp_path_factory.mktemp("restore")
@@ -106,4 +105,4 @@ def test_nothing_is_left(found, host):
     assert found
     assert {path.name for path in host.iterdir()} == {
         "current", "etc", "db", "artifacts", "archives", "modules", "backup.json", "whole.tar.gz", "cut.tar.gz", "encrypted.tar.gz.gpg", "lock"}
-    assert list(Path("/tmp").glob("mlflow-restore-*")) == []
+    assert list((host / "modules/tmp").iterdir()) == []
