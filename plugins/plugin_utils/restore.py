@@ -62,7 +62,10 @@ def restore_announcement(found, judged, check_mode):
 
 def restore_outcome(text, said):
     """What the program has written down of the switch. said: by systemd, if there is nothing."""
-    return json.loads(text) if text else {"restored": False, "why": f"The switch did not begin: {said}. journalctl -u mlflow-restore says more."}
+    if not text:
+        return {"restored": False, "why": f"The switch did not begin: {said}. journalctl -u mlflow-restore says more."}
+    # Ansible makes the message of a failure also where there is none.
+    return {"why": "", **json.loads(text)}
 
 
 def restore_message(outcome):

@@ -64,7 +64,7 @@ def test_what_is_announced():
 
 def test_what_came_of_it():
     outcome = {"archive": PATH, "manifest": MANIFEST, "downtime": 9.1, "kept": ["/a", "/b"], "notes": ["Mind this."], "restored": True}
-    assert FILTERS["restore_outcome"](json.dumps(outcome), "") == outcome
+    assert FILTERS["restore_outcome"](json.dumps(outcome), "") == {**outcome, "why": ""}
     assert FILTERS["restore_outcome"]("", "No such unit")["why"].startswith("The switch did not begin: No such unit.")
     said = FILTERS["restore_message"](outcome)
     assert said.startswith(f"{PATH} is restored: MLflow answers with all of its 2 experiments, 1 run, 1 model, 3 versions. "
