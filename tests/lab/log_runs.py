@@ -36,7 +36,7 @@ def main():
             number += 1
     client = MlflowClient()
     experiment = client.get_experiment_by_name("backed up")
-    if not client.search_registered_models():
+    if not client.search_registered_models(filter_string="name = 'kept'"):
         client.create_registered_model("kept", tags={"team": "risk"}, description="A model")
     run = client.search_runs([experiment.experiment_id], max_results=1)[0]
     version = client.create_model_version("kept", run.info.artifact_uri + "/outputs", run.info.run_id)
