@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_file_problems, controller_path
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import below, unit_path_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.systemd_versions import calendar_problems
@@ -15,6 +16,8 @@ from jinja2.filters import do_int
 
 NUMBERS = ("backup_keep_count", "backup_keep_days", "backup_minimum_free_mb")
 ARTIFACTS = ("auto", "none")
+# Of what a survey may ask: texts without a space at their ends.
+ANSWERS = {"backup_artifacts": {}, "backup_verify": {}}
 # Folders of which the backup is made, or that others may read.
 NOT_BELOW = ("mlops_config_dir", "mlops_data_dir", "mlops_home")
 UNITS = ("B", "KB", "MB", "GB", "TB")
@@ -52,9 +55,10 @@ def backup_problems(settings, calendar):
     problems = directory_problems(settings)
     if not settings["backup_site"]:
         problems.append("backup_site is empty: set it to a name for this site.")
-    if settings["backup_artifacts"] not in ARTIFACTS:
+    if settings["backup_artifacts"].strip() not in ARTIFACTS:
         problems.append(f"backup_artifacts is {settings['backup_artifacts']}: set it to {' or '.join(ARTIFACTS)}.")
     problems += [f"{name} is {settings[name]}: set it to 0 or more." for name in NUMBERS if do_int(settings[name], -1) < 0]
+    problems += answer_problems(settings, ANSWERS)
     return [*problems, *key_problems(settings["backup_public_key_path"]), *calendar_problems("backup_schedule", calendar)]
 
 

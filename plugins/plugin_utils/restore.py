@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.backup import amount, contents
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_file_problems
 from jinja2.filters import do_int
 
 ARCHIVES = ("restore_archive", "restore_archive_path")
+# Of what a survey may ask: texts without a space at their ends.
+ANSWERS = {name: {} for name in (
+    "restore_archive", "restore_other_site", "restore_again", "restore_accept_missing_artifacts", "restore_keep_previous")}  # fmt: skip
 
 
 def restore_hosts(hosts, hostvars):
@@ -35,7 +39,7 @@ def archive_problems(settings, looked):
 
 def restore_problems(settings, looked, check_mode):
     """looked: what was found of MLflow's Python, of its settings, and of the archive on the host."""
-    problems = list(archive_problems(settings, looked))
+    problems = answer_problems(settings, ANSWERS) or list(archive_problems(settings, looked))
     missing = [one["item"] for one in looked[:2] if not one["stat"]["exists"]]
     if missing and not check_mode:
         problems.append(f"{' and '.join(missing)} is not there, so there is no MLflow to restore to: run playbooks/mlflow.yml first.")

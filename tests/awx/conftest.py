@@ -73,7 +73,9 @@ def fixture_jobs(lab, launcher, together, known):
         lab.playbook("playbooks/lab_model.yml", "tests/lab/model_repository.yml")
     for host, values in launcher.hosts.items():
         values.update(declared[host])
-    rest = {name: template for name, template in TEMPLATES.items() if name not in ("site", "verify")}
+    rest = {name: template for name, template in TEMPLATES.items() if name not in ("site", "verify", "restore")}
     jobs.update(together({name: partial(launch, template, ANSWERS[name]) for name, template in rest.items()}))
-    jobs["verify"] = launch(TEMPLATES["verify"], ANSWERS["verify"])
+    ANSWERS["restore"]["restore_archive"] = jobs["back up"].artifacts.get("backups", {}).get("mlflow1", "")
+    for name in ("restore", "verify"):
+        jobs[name] = launch(TEMPLATES[name], ANSWERS[name])
     return jobs

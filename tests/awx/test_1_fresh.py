@@ -35,11 +35,16 @@ def fixture_launched(lab, launcher, together):
     return done, lab.changed_since_mark()
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "restore"])
 def test_check_succeeds(launched, name):
     job = launched[0]["check", name]
     assert job.status == "successful", job.output
     assert warnings(job) == []
+
+
+def test_there_is_nothing_to_restore(launched):
+    job = launched[0]["check", "restore"]
+    assert job.status == "failed" and "which is no file on this host" in job.text, job.output
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -74,6 +74,12 @@ def test_summary_of_offline_scoring(lab, jobs, name, host):
     assert len(scored) == ROWS + 1 and scored[0][-1] == "prediction"
 
 
+def test_archive_that_was_made_is_restored(lab, jobs):
+    path = jobs["back up"].artifacts["backups"]["mlflow1"]
+    assert lab.sh("mlflow1", f"stat --format %a:%U {path}").strip() == "600:root"
+    assert f"{path} is restored: MLflow answers with all of its" in jobs["restore"].text
+
+
 def test_site_changed_the_machines(jobs):
     """Otherwise nothing that is said about checks would mean anything."""
     assert set(jobs["site"].changed) == {"mlflow1", "sparkflows1", "scorer1"}

@@ -10,8 +10,8 @@ from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModu
 FILTERS = FilterModule().filters()
 SETTINGS = {
     "backup_artifacts": "auto", "backup_dir": "/var/backups/mlflow", "backup_keep_count": "14", "backup_keep_days": 0, "backup_minimum_free_mb": 1024,
-    "backup_public_key_path": "", "backup_site": "https://mlflow", "mlops_config_dir": "/etc/mlflow", "mlops_data_dir": "/var/lib/mlflow",
-    "mlops_home": "/opt/mlflow",
+    "backup_public_key_path": "", "backup_site": "https://mlflow", "backup_verify": False, "mlops_config_dir": "/etc/mlflow",
+    "mlops_data_dir": "/var/lib/mlflow", "mlops_home": "/opt/mlflow",
 }  # fmt: skip
 
 
@@ -24,6 +24,8 @@ SETTINGS = {
     ({"backup_dir": "/var/lib/mlflow-backups"}, {}, None),
     ({"backup_site": ""}, {}, "backup_site is empty"),
     ({"backup_artifacts": "copy"}, {}, "backup_artifacts is copy: set it to auto or none."),
+    ({"backup_artifacts": "auto "}, {}, "backup_artifacts is 'auto ': remove the space before or after it."),
+    ({"backup_verify": " true"}, {}, "backup_verify is ' true': remove the space before or after it."),
     ({"backup_keep_count": "-1"}, {}, "backup_keep_count is -1: set it to 0 or more."),
     ({"backup_keep_days": "x"}, {}, "backup_keep_days is x: set it to 0 or more."),
     ({"backup_public_key_path": "/none/key.asc"}, {}, "backup_public_key_path is /none/key.asc, which is no file on the controller"),

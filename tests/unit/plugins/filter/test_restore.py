@@ -11,8 +11,9 @@ from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModu
 
 FILTERS = FilterModule().filters()
 PATH = "/var/backups/mlflow/a.tar.gz"
-SETTINGS = {"restore_archive": PATH, "restore_archive_path": "", "restore_start_timeout": "120", "backup_dir": "/var/backups/mlflow", "hosts": ["m1"],
-            "host": "m1", "is_shared": False}  # fmt: skip
+SETTINGS = {"restore_accept_missing_artifacts": False, "restore_again": False, "restore_archive": PATH, "restore_archive_path": "",
+            "restore_keep_previous": True, "restore_other_site": False, "restore_start_timeout": "120", "backup_dir": "/var/backups/mlflow",
+            "hosts": ["m1"], "host": "m1", "is_shared": False}  # fmt: skip
 LOOKED = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}},
           {"item": PATH, "stat": {"exists": True, "isreg": True}}]  # fmt: skip
 GONE = [*LOOKED[:2], {"item": PATH, "stat": {"exists": False}}]
@@ -22,6 +23,8 @@ BARE = [{**LOOKED[0], "stat": {"exists": False}}, {**LOOKED[1], "stat": {"exists
 @pytest.mark.parametrize(("changed", "looked", "words"), [
     ({}, LOOKED, None), ({"restore_archive": "", "hosts": []}, LOOKED[:2], "There is no archive to restore: set restore_archive to one on the host"),
     ({"restore_archive": ""}, LOOKED[:2], None), ({}, GONE, f"restore_archive is {PATH}, which is no file on this host"),
+    ({"restore_archive": f" {PATH}"}, GONE, f"restore_archive is ' {PATH}': remove the space"),
+    ({"restore_again": "true "}, LOOKED, "restore_again is 'true ': remove the space"),
     ({"restore_archive": "a.tar.gz"}, GONE, "restore_archive is a.tar.gz: set it to an absolute path"),
     ({}, BARE, "/opt/mlflow/current/bin/python and /etc/mlflow/mlflow.env is not there, so there is no MLflow to restore to: run playbooks/"),
     ({"restore_archive": "", "restore_archive_path": "/none/a.tar.gz"}, LOOKED[:2], "restore_archive_path is /none/a.tar.gz, which is no file on"),
