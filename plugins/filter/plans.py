@@ -18,6 +18,7 @@ FILTERS = {
     "acceptance_samples": ("acceptance_endpoints", "acceptance_sample_files", "acceptance_sample_questions"),
     "addresses": ("addresses",),
     "amount_of_files": ("amount_of_files",),
+    "apt_sources": ("apt_source_files", "apt_source_keys"),
     "awx": ("awx_kinds", "awx_plan", "awx_problems", "credential_inputs", "credential_results", "project_has_ended", "project_problems"),
     "backup": ("backup_message", "backup_problems", "backup_program_files"),
     "batch_scoring": (

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os.path
-import re
 from fnmatch import fnmatchcase
+
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.apt_sources import source_paths
 
 # Folders of the system and of people: never removed, whatever a setting says, and nothing that they lie in.
 PROTECTED = {
@@ -68,9 +69,7 @@ def gathered(made, name):
 
 
 def files_of(made):
-    """Package sources are named as apt's module does."""
-    names = [re.sub("[^a-z0-9-]+", "", re.sub(r"[_\s]+", "-", one["name"].lower())) for one in gathered(made, "apt_sources")]
-    sources = [f"/etc/apt/{place}" for name in names for place in (f"sources.list.d/{name}.sources", f"keyrings/{name}.asc", f"keyrings/{name}.gpg")]
+    sources = [path for one in gathered(made, "apt_sources") for path in source_paths(one["name"])]
     return [*gathered(made, "files"), *sources]
 
 
