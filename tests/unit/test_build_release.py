@@ -220,6 +220,12 @@ def test_a_release_goes_to_another_host(tmp_path, index, build, suffix):
     archive.write_bytes((tmp_path / "again").read_bytes()[:-1])
     done = build("first", packed, archive=archive)
     assert done.returncode != 0 and "is not what the other host has packed" in done.stdout, done.stdout
+    [about] = kept.glob("lib/python*/site-packages/gunicorn-1.0.dist-info/METADATA")
+    about.write_text(about.read_text().replace("Version: 1.0\n", "Version: 1.0\nRequires-Dist: wanted\n", 1))
+    packed = pack_release(kept, archive)
+    done = build("first", packed, archive=archive)
+    assert done.returncode != 0 and "gunicorn 1.0 requires wanted, which is not installed" in done.stdout, done.stdout
+    assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"] and not archive.exists()
     next(kept.glob("lib/python*/site-packages/gunicorn.py")).unlink()
     packed = pack_release(kept, archive)
     done = build("first", packed, archive=archive)

@@ -24,6 +24,7 @@ mkdir "$scratch"
 TMPDIR=$(mktemp --directory --tmpdir mlflow-release.XXXXXX)
 export TMPDIR
 tidy() {
+  wait
   rm -rf "$scratch" "$TMPDIR" "$archive"
   [ -e "$release/.complete" ] || rm -rf "$release"
 }
@@ -77,11 +78,16 @@ INDEXES
       *) gzip --decompress --stdout "$archive" ;;
     esac | tar --extract --directory "$release" --no-same-owner ;;
 esac
-rm -rf "$scratch"
 
-"$release/bin/python" -m pip check
+# At the same time: the cache takes as long to remove as the packages to prove.
+rm -rf "$scratch" &
+removed=$!
+"$release/bin/python" -m pip check &
+checked=$!
 "$release/bin/python" -c "import $imports"
 "$release/bin/gunicorn" --version
+wait "$checked"
+wait "$removed"
 
 # The live release stays for a rollback, and so does one that a served model still runs with; what came before goes. Its mark goes first: half a release
 # must not look like one.
