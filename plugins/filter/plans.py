@@ -35,7 +35,7 @@ FILTERS = {
     "listen_ports": ("listen_ports",),
     "mlflow_proxy": ("mlflow_proxy_problems", "mlflow_proxy_users_mark", "mlflow_proxy_writers"),
     "mlflow_runtime": ("mlflow_runtime_options", "mlflow_runtime_problems", "mlflow_runtime_turn"),
-    "mlflow_server": ("mlflow_server_problems",),
+    "mlflow_server": ("mlflow_server_problems", "mlflow_server_variables"),
     "model_serving": (
         "model_serving_plan",
         "model_serving_problems",
@@ -58,7 +58,7 @@ FILTERS = {
     "no_proxy": ("no_proxy",),
     "offline_scoring": ("score_offline_message", "score_offline_problems", "score_offline_summary", "workflow_failures"),
     "restore": ("restore_announcement", "restore_hosts", "restore_message", "restore_outcome", "restore_problems"),
-    "runtimes": ("java_runtime_problems", "python_runtime_problems"),
+    "runtimes": ("java_runtime_packages", "java_runtime_problems", "python_runtime_packages", "python_runtime_problems"),
     "sandbox": ("account_problems", "sandbox_certificates", "sandbox_certificate_problems", "unit_path_problems"),
     "scorer": (
         "scorer_engine_packages",

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.database_drivers import database_driver_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import sandbox_certificate_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import stack_environment
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.strangers import strangers
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.systemd_versions import calendar_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.url_host import url_host
@@ -23,6 +25,24 @@ AGE = re.compile(r"(?=.)(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 
 def is_loopback(address):
     return re.match(r"127\.|::1$|localhost$", address) is not None
+
+
+def mlflow_server_variables(variables, settings, guard):
+    """What a stack has MLflow told. Newer ones look at Host and Origin themselves, and an unknown one gets no answer."""
+    url = urlsplit(settings["mlops_mlflow_url"])
+    names = {name: None for name in (url.hostname, settings["mlops_mlflow_address"], settings["mlops_address"]) if name}
+    hosts = [f"{url_host(name)}{port}" for name in [*names, "localhost", "127.0.0.1", "::1"] for port in ("", f":{settings['mlops_mlflow_port']}")]
+    origins = [f"{url.scheme}://{url.netloc.rpartition('@')[2]}"]
+    origins += [f"{settings['mlops_mlflow_scheme']}://{url_host(name)}:{settings['mlops_mlflow_port']}" for name in names]
+    return stack_environment(
+        variables,
+        guard=guard,
+        # The proxy knows its names, and compares them as names are compared.
+        hosts="*" if settings["mlops_mlflow_proxy"] else ",".join(hosts),
+        origins=",".join(dict.fromkeys(origins)),
+        threads=settings["mlflow_server_threads"],
+        timeout=settings["mlflow_server_request_timeout"],
+    )
 
 
 def store_problems(settings):

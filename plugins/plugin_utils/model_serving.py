@@ -17,6 +17,7 @@ from ansible_collections.sparkflows.mlops.plugins.plugin_utils.served_models imp
     served_models,
     served_models_plan,
 )
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import stack_environment, words_of
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.strangers import strangers
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.url_host import url_host
 
@@ -126,15 +127,20 @@ def paths_of(slot, places):
 
 
 def environment_of(model, places):
-    paths, own = paths_of(model["slot"], places), places["variables"].get("GUNICORN_CMD_ARGS", "")
+    """What the stack says always is what a user's own variables go before; what it says of this instance is not."""
+    paths, variables = paths_of(model["slot"], places), places["variables"]
+    stack = places["stack"]["environment"]
+    own = stack_environment({name: value for name, value in stack.items() if words_of(value)}, programs=paths["programs"], workers=model["workers"])
+    if "GUNICORN_CMD_ARGS" in own:
+        own["GUNICORN_CMD_ARGS"] = f"{own['GUNICORN_CMD_ARGS']} {variables.get('GUNICORN_CMD_ARGS', '')}".strip()
     return {
-        **places["variables"],
+        **stack,
+        **variables,
+        **own,
         "MLFLOW_PORT": model["port_private"],
-        "MLFLOW_WORKERS": model["workers"],
         "SERVED_MODEL_TIMEOUT": model["timeout"],
         "SERVED_MODEL_URI": f"models:/{model['name']}/{model['version']}",
         "SERVED_MODEL_DIR": f"{paths['data']}/{model['release']}",
-        "GUNICORN_CMD_ARGS": f"--config {paths['programs']}/model_workers.py {own}".strip(),
     }
 
 

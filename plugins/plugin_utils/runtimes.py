@@ -6,6 +6,19 @@
 from __future__ import annotations
 
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import unit_path_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import fits
+
+
+def java_runtime_packages(stack, distribution, family, repositories):
+    """Packages with the stack's JDK, none where the distribution has none and nothing else was named that has."""
+    if not repositories and any(fits(entry, distribution, family) for entry in stack["missing"]):
+        return []
+    return stack["packages"].get(family, [])
+
+
+def python_runtime_packages(stack, distribution, family):
+    """Packages with the stack's Python, where the distribution has them."""
+    return next((entry["packages"] for entry in stack["packages"] if fits(entry, distribution, family)), [])
 
 
 # Alike in their order, but no sentence of one is the other's.

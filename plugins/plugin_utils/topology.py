@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 
 from ansible.module_utils.compat.version import LooseVersion
@@ -13,6 +12,7 @@ from ansible.plugins.filter.core import to_bool
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_path
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import account_problems, unit_path_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import stack_problems
 from jinja2.filters import do_int
 
 URLS = ("mlops_mlflow_url", "mlops_sparkflows_url")
@@ -83,12 +83,6 @@ def mode_problems(mode, mlflow, sparkflows):
     if mode == "remote" and both:
         yield (f"The deploy mode remote means two machines, but the inventory has both MLflow and Sparkflows on {', '.join(both)}: set "
                "mlops_deploy_mode to local.")  # fmt: skip
-
-
-def stack_problems(stack, folder):
-    if not os.path.isfile(f"{folder}/stack.yml"):
-        yield (f"mlops_stack is {stack}, but {folder}/stack.yml does not exist: set mlops_stack to a stack that the collection has, or "
-               "mlops_stack_dir to the folder of your own.")  # fmt: skip
 
 
 def controller_problems(version, callbacks, in_awx):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from playbook_run import preflights, problem_of
+from playbook_run import PROJECT, preflights, problem_of
 
 CANARY = "canary-4c1f"
 USER = {"name": "sparkflows", "password": CANARY}
@@ -63,7 +63,9 @@ CASES = {
         "mlflow_server_gc_schedule is no time that systemd knows", "mlflow_server_gc_older_than is 'soon'"]),
     "server-roots": ("mlflow_server", {"mlflow_server_artifact_roots": ["s3://b/x", "/srv/a", "relative"]}, [
         "relative in mlflow_server_artifact_roots"]),
-    "server-ipv6": ("mlflow_server", {"mlops_mlflow_bind_address": "::1", "mlops_mlflow_address": "2001:db8::11", "told": {
+    "server-ipv6": ("mlflow_server", {"mlops_mlflow_bind_address": "::1", "mlops_mlflow_address": "2001:db8::11",
+                                      # Told outside of any role.
+                                      "mlops_stack_dir": str(PROJECT / "stacks/guide-1.30"), "told": {
         "host": "{{ _mlflow_server_variables.MLFLOW_HOST }}", "here": "{{ mlops_mlflow_local_url }}", "there": "{{ mlops_mlflow_url }}"}}, []),
     "proxy-ipv6": ("mlflow_proxy", {"mlops_mlflow_bind_address": "::1", "mlflow_proxy_listen_address": "2001:db8::11", "told": {
         "listen": "{{ _mlflow_proxy_listen }}", "behind": "{{ _mlflow_proxy_tracking }}"}}, []),

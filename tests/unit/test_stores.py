@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from playbook_run import LOCAL, LOOK, LOOKED, found_in, problem_of
+from playbook_run import LOCAL, LOOK, LOOKED, PROJECT, found_in, problem_of
 
 PASSWORD = "canary@:/?#%+& '\"\\$`ä-9d3e"
 DATABASE = {"mlops_database_host": "db.example.com", "mlops_database_password": PASSWORD}
@@ -93,7 +93,9 @@ def fixture_found(tmp_path_factory):
         folder = tmp_path_factory.mktemp("stores")
         hosts = {name: variables for name, (several, variables, _words) in CASES.items() if several == number}
         told = TOLD if number == 1 else {}
-        common = {**LOCAL, "mlops_data_dir": str(folder), "mlops_user": "nobody-else", "mlops_address": "127.0.0.1",
+        # Told outside of any role.
+        common = {**LOCAL, "mlops_stack_dir": str(PROJECT / "stacks/guide-1.30"),
+                  "mlops_data_dir": str(folder), "mlops_user": "nobody-else", "mlops_address": "127.0.0.1",
                   "mlflow_server_minimum_free_mb": 1}
         mlflow = {f"mlflow{index}": {"mlops_address": f"192.0.2.{10 + index}"} for index in range(1, number + 1)}
         inventory = {"all": {"vars": common, "hosts": {"this_computer": {}}, "children": {

@@ -17,7 +17,9 @@ WINE = {"name": "wine", "stage": "Production", "port": "5002"}
 VERSIONS = [{"name": name, "version": "1", "current_stage": "Production", "status": "READY", "creation_timestamp": 7} for name in ("iris", "wine")]
 REGISTRY = {"status": 200, "json": {"model_versions": VERSIONS}}
 PLACES = {"home": "/opt/mlflow", "config_dir": "/etc/mlflow", "data_dir": "/var/lib/mlflow", "account": {"owner": "mlflow", "group": "ml"},
-          "variables": {"MLFLOW_TRACKING_URI": URI, "MLFLOW_TRACKING_PASSWORD": "secret"}, "spark_settings": {}}  # fmt: skip
+          "variables": {"MLFLOW_TRACKING_URI": URI, "MLFLOW_TRACKING_PASSWORD": "secret"}, "spark_settings": {},
+          "stack": {"environment": {"MLFLOW_WORKERS": "{workers}", "GIT_PYTHON_REFRESH": "quiet",
+                                    "GUNICORN_CMD_ARGS": "--config {programs}/model_workers.py"}}}  # fmt: skip
 
 
 def plan(models, found=None, registry=REGISTRY, prune=False):
@@ -87,7 +89,7 @@ def test_files_of_an_instance():
     environment = files["/etc/mlflow/models/iris.env"]
     assert environment["secret"] and (environment["group"], environment["mode"]) == ("ml", "0640")
     assert environment["variables"]["environment_variables"] == {
-        **PLACES["variables"], "MLFLOW_PORT": 15001, "MLFLOW_WORKERS": 2, "SERVED_MODEL_TIMEOUT": 20,
+        **PLACES["variables"], "MLFLOW_PORT": 15001, "MLFLOW_WORKERS": "2", "GIT_PYTHON_REFRESH": "quiet", "SERVED_MODEL_TIMEOUT": 20,
         "SERVED_MODEL_URI": "models:/iris/1",
         "SERVED_MODEL_DIR": "/var/lib/mlflow/models/iris/1-7",
         "GUNICORN_CMD_ARGS": "--config /opt/mlflow/libexec/models/iris/model_workers.py"}  # fmt: skip
@@ -108,6 +110,13 @@ def test_own_settings_of_spark_go_before_the_role_s(own, ui):
     assert all(settings == {**settings, **own, "spark.ui.enabled": ui} for settings in written.values())
     # Settings with which predictions are others.
     assert not any("arrow" in name or "partitions" in name for settings in written.values() for name in settings)
+
+
+def test_own_variables_go_before_the_stack_s_and_not_before_the_model_s():
+    places = {**PLACES, "variables": {"GIT_PYTHON_REFRESH": "raise", "MLFLOW_WORKERS": "9"}}
+    files = FILTERS["served_model_files"](plan([IRIS])["models"], places)
+    told = [file["variables"]["environment_variables"] for file in files if file.get("secret")][0]
+    assert (told["GIT_PYTHON_REFRESH"], told["MLFLOW_WORKERS"]) == ("raise", "1")
 
 
 def test_own_arguments_of_gunicorn_stay():

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
 from hypothesis import strategies as st
+from playbook_run import PROJECT
 
 FILTERS = FilterModule().filters()
 SETTINGS = {
@@ -22,7 +25,7 @@ PORTS = [name for name in SETTINGS if "_port" in name]
 
 @pytest.fixture(name="problems")
 def fixture_problems(tmp_path):
-    (tmp_path / "stack.yml").touch()
+    shutil.copy(PROJECT / "stacks/guide-1.30/stack.yml", tmp_path)
     ends = {"mlflow": ["mlflow1"], "sparkflows": ["fire1"]}
 
     def problems(mlflow=ends["mlflow"], sparkflows=ends["sparkflows"], **settings):
