@@ -105,3 +105,17 @@ def test_searches_that_keep_a_thread_busy(texts, orders, why):
 
 def test_only_so_much_of_a_search_is_read_as_is_needed():
     assert guard.costs(iter(["a "] * 10 ** 9), 0, 32, words)
+
+
+@pytest.mark.parametrize(("path", "part"), [
+    ("/ajax-api/2.0/mlflow/gateway-proxy", "gateway-proxy"), ("/api/2.0/mlflow/webhooks/1/test", "webhooks"),
+    ("/api/2.0/mlflow/webhooks", "webhooks"),
+    ("/ajax-api/3.0/mlflow/webhooks", "webhooks"), ("/api/2.0//mlflow//runs//create-promptlab-run", "runs/create-promptlab-run"),
+    ("/sub/ajax-api/2.0/mlflow/webhooks", "webhooks"), ("/api/2.0/mlflow/runs/create", ""), ("/api/2.0/mlflow/webhooks-of-mine", ""),
+    ("/api/2.0/mlflow-artifacts/artifacts/webhooks", ""), ("/", ""), ("/health", ""), ("/other/api/2.0/mlflow/webhooks", "")])  # fmt: skip
+def test_parts_that_are_closed(path, part):
+    assert guard.closed(path, ["gateway-proxy", "runs/create-promptlab-run", "webhooks"], "/sub") == part
+
+
+def test_nothing_is_closed_that_is_not_named():
+    assert guard.closed("/api/2.0/mlflow/webhooks", []) == ""

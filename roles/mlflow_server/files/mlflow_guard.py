@@ -1,11 +1,12 @@
-"""Keeps MLflow 1.30 to its own artifact store. gunicorn loads this into each of its processes (--config).
+"""Keeps MLflow to its own artifact store. gunicorn loads this into each of its processes (--config).
 
 MLflow reads, lists and deletes what the location of an experiment or the source of a model version names. It checks
-these itself, but its checks have published holes: "#" and "?" that hide "..", "//proc/self/root", "mlflow-artifacts:/..",
-percent signs that are decoded once more when something is deleted. Here a URI is refused unless it is plain and lies
-below a known root - when it comes in, as MLflow itself reads the request, and again when it is used, because it may have
-been in the database before. Paths of artifacts are refused unless they are plain, and names that are no names. A search
-that would keep a thread busy for minutes is refused, too.
+these itself, but the checks of 1.30 have published holes, and 2.22 and 3.17 still take the locations of others: "#" and
+"?" that hide "..", "//proc/self/root", "mlflow-artifacts:/..", percent signs that are decoded once more when something
+is deleted. Here a URI is refused unless it is plain and lies below a known root - when it comes in, as MLflow itself
+reads the request, and again when it is used, because it may have been in the database before. Paths of artifacts are
+refused unless they are plain, and names that are no names. A search that would keep a thread busy for minutes is refused,
+too. MLFLOW_GUARD_CLOSED names parts of newer ones that nobody here needs, and that would send requests of their own.
 """
 
 import itertools
@@ -33,6 +34,10 @@ SEARCHING = {
     "_search_experiments": "SearchExperiments",
     "_search_registered_models": "SearchRegisteredModels",
     "_search_model_versions": "SearchModelVersions",
+    # Of MLflow 2 and 3.
+    "_search_traces": "SearchTraces",
+    "_search_traces_v3": "SearchTracesV3",
+    "_search_logged_models": "SearchLoggedModels",
 }
 # Of words, signs and blanks in all: the time to read them grows with the square, and of nested ones with the cube.
 MOST_WORDS = 1000
@@ -87,6 +92,14 @@ def programs(text):
         return True
 
 
+def closed(path, parts, prefix=""):
+    """The part of MLflow that a path leads to, if it is one of those that are closed."""
+    path = path[len(prefix):] if prefix and path.startswith(prefix + "/") else path
+    found = re.match(r"/+(ajax-)?api/+[0-9.]+/+mlflow/+(preview/+)?(.*)", path)
+    words = re.sub("/+", "/", found.group(3)) + "/" if found else ""
+    return next((part for part in parts if words.startswith(part + "/")), "")
+
+
 def roots():
     return json.loads(os.environ["MLFLOW_GUARD_ROOTS"])
 
@@ -99,6 +112,8 @@ def post_worker_init(_worker):
     from sqlparse.lexer import tokenize
 
     known = roots()
+    closed_parts = json.loads(os.environ.get("MLFLOW_GUARD_CLOSED") or "[]")
+    prefix = os.environ.get("MLFLOW_STATIC_PREFIX") or ""
     most_terms = int(os.environ["MLFLOW_GUARD_SEARCH_TERMS"])
 
     def stop(what, why):
@@ -119,6 +134,9 @@ def post_worker_init(_worker):
     @app.before_request
     @handlers.catch_mlflow_exception
     def check_request():
+        part = closed(request.path, closed_parts, prefix)
+        if part:
+            abort(make_response(jsonify(error_code="PERMISSION_DENIED", message=f"{part} is closed here (MLFLOW_GUARD_CLOSED)."), 403))
         path = (request.view_args or {}).get("artifact_path", "")
         # Where a client has not encoded a name, "#" or "?" has cut it.
         if odd(path) or "#" in request.environ.get("RAW_URI", "") or (path and request.query_string):
@@ -134,7 +152,7 @@ def post_worker_init(_worker):
         if request.endpoint in SEARCHING:
             searching = given(SEARCHING[request.endpoint])
             orders = list(getattr(searching, "order_by", []))
-            why = costs([searching.filter, *orders], len(orders), most_terms, tokenize)
+            why = costs([searching.filter, *map(str, orders)], len(orders), most_terms, tokenize)
             if why:
                 stop("The search", why)
 
@@ -143,18 +161,33 @@ def post_worker_init(_worker):
     def checked_path(path):
         if odd(path):
             stop("The path of the artifact", LEADS_ELSEWHERE)
-        is_safe(path)
+        # Newer ones go on with what this makes of the path.
+        return is_safe(path)
 
     send_file = handlers.send_file
 
-    def checked_file(filename, **options):
+    def check_description(filename):
         if os.path.basename(filename) == "MLmodel":
             with open(filename, "rb") as file:
                 if programs(file.read()):
                     stop("The file MLmodel", "it is no plain YAML, and the pages would run what is in it")
+
+    def checked_file(filename, **options):
+        # A trace is sent from memory.
+        if isinstance(filename, str):
+            check_description(filename)
         return send_file(filename, **options)
 
     handlers.validate_path_is_safe, handlers.send_file = checked_path, checked_file
+    # How MLflow 3 sends what it has fetched from a store.
+    send_fetched = getattr(handlers, "_create_temp_artifact_file_response", None)
+    if send_fetched:
+
+        def checked_fetched(file_path, *others, **options):
+            check_description(file_path)
+            return send_fetched(file_path, *others, **options)
+
+        handlers._create_temp_artifact_file_response = checked_fetched
     get_repository, get_destination = handlers.get_artifact_repository, handlers._get_proxied_run_artifact_destination_path
 
     def checked_repository(artifact_uri):
