@@ -26,7 +26,7 @@ down: setup ## Remove the demo's lab
 # The long ones first.
 RUNS := integration roles molecule-default rehearsal-plain
 # What has no room in the time of make test.
-LONG_RUNS := molecule-offline_scoring molecule-serving molecule-backup test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local molecule-uninstall data-sets rehearsal lookalikes selinux cores
+LONG_RUNS := molecule-offline_scoring molecule-serving molecule-backup test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local molecule-uninstall data-sets rehearsal lookalikes selinux cores real-stacks
 SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS) $(LONG_RUNS)))
 # Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
 AT_ONCE := $(MAKE) --no-print-directory --jobs 3 --output-sync=target
@@ -36,7 +36,7 @@ test: setup ## What a change has to pass: lint, sanity, unit, roles, integration
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(RUNS)
 
 .PHONY: test-long
-test-long: setup ## The rest: offline scoring, serving, backups, AWX, deploy modes, stores, several hosts, uninstalling, five data sets, sites, look-alikes, SELinux, cores
+test-long: setup ## The rest: offline scoring, serving, backups, AWX, deploy modes, stores, several hosts, uninstalling, five data sets, sites, look-alikes, SELinux, cores, stacks
 	@$(AT_ONCE) images
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
@@ -70,6 +70,10 @@ lint: setup ## ansible-lint (production profile), yamllint, ruff, the changelog'
 .PHONY: cores
 cores: setup ## The built archive on each ansible-core that is claimed: plugins, playbooks, preflights, sanity
 	pytest -rs tests/cores
+
+.PHONY: real-stacks
+real-stacks: setup ## The stacks of MLflow 2 and 3 as they are installed: the server with its guard, published requests, a client, a served model
+	pytest -rs tests/stacks
 
 .PHONY: sanity
 sanity: setup ## The built archive: imported as Galaxy does, then installed, for ansible-test sanity
@@ -175,13 +179,23 @@ $(DOCS_TOOLS): .config/docs-requirements.txt $(TOOLS)
 	@uv pip install --quiet --require-hashes --python .venv/bin/python --requirement $<
 	@touch $@
 
+# For the Python that the stack names, and with what it lets packages be built with.
+define LOCK_STACK
+python -c 'import sys, yaml; print(*yaml.safe_load(open(sys.argv[1] + "/stack.yml"))["packages"], sep="\n")' $$stack \
+  | uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header \
+    --python-version $$(python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1] + "/stack.yml"))["python"])' $$stack) \
+    --build-constraints $$stack/build-constraints.txt --output-file $$stack/requirements.txt -
+endef
+
+# One stack alone: make lock STACK=mlflow-2, or the folder of one of your own.
+STACK :=
 .PHONY: lock
-lock: setup ## Renew the locks of the development tools and of the stacks
+lock: setup ## Renew the locks of the development tools and of the stacks; of one stack alone: make lock STACK=mlflow-2, or a folder
+ifeq ($(STACK),)
 	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11 \
 	  --output-file .config/dev-requirements.txt .config/dev-requirements.in
 	sed -n '/^uv==/,/[^\]$$/p' .config/dev-requirements.txt >roles/mlflow_runtime/files/uv.txt
 	uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
 	  --constraint .config/dev-requirements.txt --output-file .config/docs-requirements.txt .config/docs-requirements.in
-	for stack in stacks/*; do python -c 'import sys, yaml; print(*yaml.safe_load(open(sys.argv[1]))["packages"], sep="\n")' $$stack/stack.yml \
-	  | uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.7 \
-	    --build-constraints $$stack/build-constraints.txt --output-file $$stack/requirements.txt -; done
+endif
+	for stack in $(or $(if $(STACK),$(firstword $(wildcard stacks/$(STACK)) $(STACK))),stacks/*); do $(LOCK_STACK); done
