@@ -42,6 +42,7 @@ FILTERS = {
         "outdated_models",
         "served_model_files",
         "served_model_gone_files",
+        "served_model_request",
         "served_model_sites",
         "served_model_urls",
     ),

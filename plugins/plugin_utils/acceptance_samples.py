@@ -11,6 +11,7 @@ import re
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.addresses import addresses
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_file_problems, controller_path
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.served_models import served_models
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import INPUT_FORMATS
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.url_host import url_host
 from jinja2 import Undefined
 from jinja2.filters import do_float, do_int
@@ -48,6 +49,8 @@ def problem_of(sample, models):
         return "the model is not in model_serving_models: set port or url."
     if not re.fullmatch("[0-9.eE+-]+", str(sample.get("tolerance", 0))):
         return "tolerance is no number."
+    if sample.get("input_format", INPUT_FORMATS[0]) not in INPUT_FORMATS:
+        return f"input_format is {sample['input_format']}, there are {' and '.join(INPUT_FORMATS)}."
     return ""
 
 
@@ -88,7 +91,7 @@ def acceptance_sample_questions(settings, hostvars, texts):
             "login": "url" not in sample, "ca_path": settings["mlops_serving_ca_path"],
             "rows_path": rows, "rows": "" if missing else texts[rows],
             "expected_path": expected, "expected": "" if missing else texts[expected], "missing": missing,
-            "text_columns": sample.get("text_columns", []),
+            "text_columns": sample.get("text_columns", []), "input_format": sample.get("input_format", settings["input_format"]),
             "tolerance": do_float(sample.get("tolerance", 0)), "timeout": do_int(settings["acceptance_score_timeout"]),
         })  # fmt: skip
     return questions

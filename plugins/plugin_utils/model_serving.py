@@ -195,3 +195,10 @@ def served_model_sites(models, names, template, gone=()):
 def served_model_urls(models, scheme, address):
     return [{"model": model["name"], "version": int(model["version"]), "url": f"{scheme}://{url_host(address)}:{model['port']}/invocations"}
             for model in models]  # fmt: skip
+
+
+def served_model_request(sample, input_format):
+    """Rows as whoever declares a model writes them: records, or columns and data."""
+    if input_format == "pandas-split":
+        return sample
+    return {"dataframe_records": sample} if isinstance(sample, list) else {"dataframe_split": sample}

@@ -23,6 +23,7 @@ import urllib.request
 import pytest
 import yaml
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.mlflow_server import mlflow_server_variables
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.model_serving import served_model_request
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import stack_environment
 from playbook_run import PROJECT
 
@@ -46,7 +47,7 @@ from mlflow.tracking import MlflowClient
 class Sum(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
         return model_input.sum(axis=1).to_numpy()
-sample, name = pandas.DataFrame({"x": [1.0, 2.0], "t": [0.5, 0.25]}), sys.argv[1]
+sample, name = pandas.DataFrame({"1100": [1.0, 2.0], "1102": [0.5, 0.25]}), sys.argv[1]
 mlflow.set_experiment(name)
 with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
     mlflow.log_metric("m", 0.5)
@@ -64,6 +65,17 @@ client.set_registered_model_alias(name, "champion", "1")
 assert [one.info.run_id for one in client.search_runs([run.info.experiment_id], "metrics.m > 0.1", order_by=["metrics.m DESC"])] == [run.info.run_id]
 assert client.get_model_version_by_alias(name, "champion").current_stage == "Production"
 """
+
+
+ACCEPTANCE = PROJECT / "roles/acceptance/files"
+SCORE = [ACCEPTANCE / "with_csv_files.py", ACCEPTANCE / "score.py", PROJECT / "plugins/module_utils/csv_files.py"]
+
+
+def answer_of(python, code, questions, environment):
+    """A program of the acceptance, as the role runs it."""
+    done = subprocess.run([python, "-c", *code], input=json.dumps(questions), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def free_port():
@@ -206,8 +218,22 @@ def test_a_client_works_and_its_model_is_served(release, url, tmp_path):
     command = [release.home / "bin/mlflow", "models", "serve", "--env-manager", "local", "--timeout", "60",
                "--model-uri", environment["SERVED_MODEL_DIR"]]  # fmt: skip
     with running(command, environment, tmp_path / "model.log", served, "/ping"):
-        rows = {"columns": ["x", "t"], "data": [[1.0, 0.5], [2.0, 0.25]]}
+        # Names that an older one makes numbers of.
+        rows = {"columns": ["1100", "1102"], "data": [[1.0, 0.5], [2.0, 0.25]]}
         assert serving["input_format"] == "dataframe_split"
-        status, text = ask(served, "POST", "/invocations", {"dataframe_split": rows})
-        assert (status, json.loads(text)) == (200, {"predictions": [1.5, 2.25]})
         assert ask(served, "POST", "/invocations", rows)[0] == 400
+        for body in (rows, [{"1100": 1.0, "1102": 0.5}, {"1100": 2.0, "1102": 0.25}]):
+            status, text = ask(served, "POST", "/invocations", served_model_request(body, serving["input_format"]))
+            assert (status, json.loads(text)) == (200, {"predictions": [1.5, 2.25]})
+        # What the acceptance asks of both.
+        sample = {"model": name, "url": f"{served}/invocations", "missing": [], "input_format": serving["input_format"],
+                  "rows": "1100,1102\n1.0,0.5\n2.0,0.25\n3.0,\n", "rows_path": "rows.csv",
+                  "tolerance": 0, "timeout": 60, "expected": "prediction\n1.5\n2.25\n3\n", "expected_path": "expected.csv"}  # fmt: skip
+        code = [program.read_text(encoding="utf-8") for program in SCORE]
+        check = answer_of(sys.executable, code, {"samples": [sample]}, os.environ)["checks"]
+        assert [one["status"] for one in check] == ["passed"], check
+    code = [(ACCEPTANCE / "mlflow_host.py").read_text(encoding="utf-8")]
+    asked = {"java_home": "/nowhere", "java": "17", "python": release.data["python"], "venv": str(release.home), "packages": release.data["packages"],
+             "services": [], "units": {}, "credentials_unit": "", "store_unit": "", "credentials": [], "mlflow_url": url}  # fmt: skip
+    checks = answer_of(python, code, asked, release.environment())["checks"]
+    assert [one for one in checks if one["status"] != "passed" and one["name"] != "Java"] == []

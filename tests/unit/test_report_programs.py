@@ -59,7 +59,7 @@ ROWS = "a,name,b\n1,x,0.5\n2,\"y, z\",1e-3\n3,,-4\n"
 
 def sample(url, expected="prediction\n0.1\n0.2\n0.3\n", **more):
     return dict(model="churn", url=url + "/invocations", rows=ROWS, expected=expected, rows_path="rows.csv",
-                expected_path="expected.csv", missing=[], tolerance=0, timeout=5) | more
+                expected_path="expected.csv", missing=[], tolerance=0, timeout=5, input_format="pandas-split") | more
 
 
 @pytest.fixture(name="served")
@@ -199,6 +199,61 @@ def test_names_that_mlflow_takes_for_numbers_in_json_go_as_csv(served, server, s
     assert (check["status"], request["headers"]["Content-Type"], request["body"]) == ("passed", "text/csv", "1100,1102\n1,2\n")
 
 
+@pytest.fixture(name="generation")
+def fixture_generation(server, reply):
+    """generation(1) and generation(2) answer with the sum of each row, and refuse what MLflow 1 and what MLflow 2 and 3 refuse."""
+
+    def serve(number):
+        def refused(message, status=400):
+            return reply({"error_code": "BAD_REQUEST", "message": message}, status=status)
+
+        def answer(request):
+            kind, _, parameters = request["headers"]["Content-Type"].partition("; ")
+            if number > 1 and parameters:
+                return reply(f"Unrecognized content type parameters: {parameters.partition('=')[0]}.", status=415, content_type="text/plain")
+            if kind == "text/csv":
+                columns, *rows = [line.split(",") for line in request["body"].split()]
+            else:
+                body = json.loads(request["body"])
+                if number > 1 and set(body) != {"dataframe_split"}:
+                    return refused(f"The input must be a JSON dictionary with exactly one of the input fields. Received {sorted(body)}")
+                if number == 1 and set(body) != {"columns", "data"}:
+                    return refused("Failed to parse input as a Pandas DataFrame")
+                body = body.get("dataframe_split", body)
+                columns, rows = body["columns"], body["data"]
+                if number == 1 and all(name.isdigit() for name in columns):
+                    return refused("Model is missing inputs, and has the extra inputs [1100, 1102]")
+            assert all(len(row) == len(columns) for row in rows)
+            sums = [sum(float(value) for value in row) for row in rows]
+            return reply(sums if number == 1 else {"predictions": sums})
+
+        server.on("POST", "/invocations", answer)
+        return server.url
+
+    return serve
+
+
+@pytest.mark.parametrize("rows", ["a,b\n1,2\n3,4\n", "1100,1102\n1,2\n3,4\n"])
+@pytest.mark.parametrize(("number", "input_format", "words"), [
+    (1, "pandas-split", "all predictions equal"), (2, "dataframe_split", "all predictions equal"),
+    (1, "dataframe_split", "400 {"),
+])
+def test_rows_are_put_as_the_model_s_mlflow_takes_them(generation, score, rows, number, input_format, words):
+    check, _scores = score.answer(sample(generation(number), "p\n3\n7\n", rows=rows, input_format=input_format))
+    assert words in check["evidence"] and (check["status"] == "passed") == ("all" in words), check
+
+
+def test_what_another_mlflow_says_is_told(generation, score):
+    check, _scores = score.answer(sample(generation(2), "p\n3\n7\n", rows="a,b\n1,2\n3,4\n"))
+    assert check["status"] == "failed" and "415 Unrecognized content type parameters: format" in check["evidence"]
+
+
+@pytest.mark.parametrize("answer", [[0.1, 0.2, 0.3], {"prediction": [0.1, 0.2, 0.3]}, {"predictions": [0.1]}, {"predictions": 0.1}])
+def test_an_answer_of_another_shape(served, score, answer):
+    check, _scores = score.answer(sample(served(answer), input_format="dataframe_split"))
+    assert check["status"] == "failed" and "3 rows were sent, and the answer is" in check["evidence"]
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("a,b\n1,2\n3\n", "rows.csv: line 3 has 1 values, but the header has 2 columns"),
     ('a\n"1\n', "rows.csv: line 2 is not CSV: a quotation mark is not closed"),
@@ -261,6 +316,11 @@ def test_package(mlflow_host):
         mlflow_host.package("pytest==0.1")
     with pytest.raises(mlflow_host.Wrong, match="not installed, wanted 1"):
         mlflow_host.package("no-such-package==1")
+    # What a stack leaves to its lock.
+    assert mlflow_host.package("pytest")[0] == f"{installed} is installed, wanted any version"
+    assert mlflow_host.package("pytest<999")[1] == installed
+    with pytest.raises(mlflow_host.Wrong, match="is installed, wanted <0.1"):
+        mlflow_host.package("pytest<0.1")
 
 
 SINCE = "Mon 2026-11-23 04:00:00 UTC"

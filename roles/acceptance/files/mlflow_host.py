@@ -49,19 +49,24 @@ def python(venv, wanted):
     return version_of(".".join(map(str, sys.version_info[:3])), wanted, venv)
 
 
-def package(pin):
-    from packaging.version import Version  # one that MLflow brings
+def requirement(text):
+    from packaging.requirements import Requirement  # one that MLflow brings
 
+    return Requirement(text)
+
+
+def package(text):
     try:
         from importlib import metadata
     except ImportError:  # Python 3.7; MLflow brings the backport
         import importlib_metadata as metadata
-    name, _equals, wanted = pin.partition("==")
+    needed = requirement(text)
+    wanted = str(needed.specifier).replace("==", "") or "any version"
     try:
-        found = metadata.version(name)
+        found = metadata.version(needed.name)
     except metadata.PackageNotFoundError:
         raise Wrong(f"not installed, wanted {wanted}") from None
-    if Version(found) != Version(wanted):  # 3.36.1.2-1 is another way to write 3.36.1.2.post1
+    if not needed.specifier.contains(found, prereleases=True):  # 3.36.1.2-1 is another way to write 3.36.1.2.post1
         raise Wrong(f"{found} is installed, wanted {wanted}")
     return f"{found} is installed, wanted {wanted}", found
 
@@ -180,8 +185,8 @@ def main():
 
     record("Java", java, asked["java_home"], asked["java"])
     record("Python", python, asked["venv"], asked["python"])
-    for pin in asked["packages"]:
-        record("package " + pin.partition("==")[0], package, pin)
+    for text in asked["packages"]:
+        record("package " + requirement(text).name, package, text)
     units = asked["units"]
     for name in asked["services"]:
         record("service " + name, service, units, name)

@@ -67,26 +67,38 @@ def opener(sample):
     return found
 
 
-def request_of(url, columns, rows):
-    if not all(LIKE_A_NUMBER.match(name) for name in columns):
-        body = json.dumps({"columns": columns, "data": rows})
-        return urllib.request.Request(url, body.encode("utf-8"), {"Content-Type": "application/json; format=pandas-split"})
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
-    return urllib.request.Request(url, stream.getvalue().encode("utf-8"), {"Content-Type": "text/csv"})
+def request_of(url, columns, rows, input_format):
+    """MLflow 1 makes numbers of names that look like such, where it is sent JSON."""
+    table = {"columns": columns, "data": rows}
+    if input_format == "dataframe_split":
+        kind, body = "application/json", json.dumps({"dataframe_split": table})
+    elif not all(LIKE_A_NUMBER.match(name) for name in columns):
+        kind, body = "application/json; format=pandas-split", json.dumps(table)
+    else:
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
+        kind, body = "text/csv", stream.getvalue()
+    return urllib.request.Request(url, body.encode("utf-8"), {"Content-Type": kind})
 
 
-def invoke(client, url, columns, rows, timeout, field):
-    request = request_of(url, columns, rows)
+def predictions_of(answer, input_format):
+    """MLflow 1 answers with the list alone."""
+    if input_format == "dataframe_split":
+        return answer.get("predictions") if isinstance(answer, dict) else None
+    return answer
+
+
+def invoke(client, url, columns, rows, sample, field):
+    request = request_of(url, columns, rows, sample["input_format"])
     try:
-        with client.open(request, timeout=timeout) as answer:
+        with client.open(request, timeout=sample["timeout"]) as answer:
             text = answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as exc:
         raise Wrong(f"POST {url}: {exc.code} {exc.read(300).decode('utf-8', 'replace')}") from None
     except OSError as exc:
         raise Wrong(f"POST {url}: {getattr(exc, 'reason', exc)}") from None
     try:
-        predictions = json.loads(text)
+        predictions = predictions_of(json.loads(text), sample["input_format"])
     except ValueError:
         raise Wrong(f"POST {url}: the answer is not JSON: {text[:300]}") from None
     if not isinstance(predictions, list) or len(predictions) != len(rows):
@@ -144,7 +156,7 @@ def score(sample):
     columns, data = typed(columns, rows, sample.get("text_columns") or [])
     url, tolerance, found, client, start = sample["url"], sample["tolerance"], [], opener(sample), time.monotonic()
     for first in range(0, len(data), CHUNK):
-        found += invoke(client, url, columns, data[first:first + CHUNK], sample["timeout"], header[column])
+        found += invoke(client, url, columns, data[first:first + CHUNK], sample, header[column])
     seconds = round(time.monotonic() - start, 2)
 
     different = [i for i, pair in enumerate(zip(expected, found)) if not same(pair[0], pair[1], tolerance)]

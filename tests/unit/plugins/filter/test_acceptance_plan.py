@@ -123,6 +123,7 @@ def test_the_port_of_a_url(url, expected):
     ({"expected": "not-yet.csv"}, ""),
     ({"model": None}, "(no model): set model, rows and expected."), ({"rows": ""}, "(risk): set model, rows and expected."),
     ({"rows": "missing.csv"}, "rows is missing.csv, which is no file on the controller"), ({"model": "other"}, "(other): the model is not in"),
+    ({"input_format": "dataframe_split"}, ""), ({"input_format": "csv"}, "(risk): input_format is csv, there are pandas-split and dataframe_split."),
     ({"tolerance": "much"}, "(risk): tolerance is no number."), ({"tolerance": ""}, "tolerance is no number."),
 ])
 def test_samples(sample, words, tmp_path, monkeypatch):

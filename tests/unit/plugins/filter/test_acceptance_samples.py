@@ -10,6 +10,7 @@ from jinja2 import StrictUndefined
 
 FILTERS = FilterModule().filters()
 SETTINGS = {
+    "input_format": "dataframe_split",
     "acceptance_samples": [], "acceptance_score_timeout": "60", "groups": {"mlflow": ["m1", "m2"]}, "inventory_hostname": "fire1",
     "mlops_serving_address": "192.0.2.1", "mlops_serving_ca_path": "/etc/ca.pem", "mlops_serving_scheme": "https",
 }  # fmt: skip
@@ -46,7 +47,7 @@ def test_a_question(sample, tmp_path):
     assert questions([sample]) == [{
         "model": "risk", "url": "https://192.0.2.1:5001/invocations", "login": True, "ca_path": "/etc/ca.pem",
         "rows_path": f"{tmp_path}/rows.csv", "rows": "rows.csv", "expected_path": f"{tmp_path}/expected.csv", "expected": "expected.csv",
-        "missing": [], "text_columns": [], "tolerance": 0.0, "timeout": 60,
+        "missing": [], "text_columns": [], "input_format": "dataframe_split", "tolerance": 0.0, "timeout": 60,
     }]  # fmt: skip
 
 
@@ -65,6 +66,10 @@ def test_where_a_sample_is_sent(sample, own, settings, url):
     assert question["url"] == url
     # The login is for our models, and not for somebody else's address.
     assert question["login"] == ("url" not in own)
+
+
+def test_a_model_of_somebody_else_takes_rows_in_its_own_way(sample):
+    assert questions([{**sample, "url": "https://elsewhere/", "input_format": "pandas-split"}])[0]["input_format"] == "pandas-split"
 
 
 @pytest.mark.parametrize(("tolerance", "number"), [("1e-3", 0.001), (2, 2.0), ("much", 0.0), (None, 0.0)])

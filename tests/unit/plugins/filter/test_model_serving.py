@@ -157,6 +157,16 @@ def test_sites_and_addresses():
         {"model": "iris", "version": 1, "url": "https://[2001:db8::1]:5001/invocations"}]  # fmt: skip
 
 
+@pytest.mark.parametrize("sample, input_format, posted", [
+    ([{"x": 1}], "pandas-split", [{"x": 1}]),
+    ({"columns": ["x"], "data": [[1]]}, "pandas-split", {"columns": ["x"], "data": [[1]]}),
+    ([{"x": 1}], "dataframe_split", {"dataframe_records": [{"x": 1}]}),
+    ({"columns": ["x"], "data": [[1]]}, "dataframe_split", {"dataframe_split": {"columns": ["x"], "data": [[1]]}}),
+])  # fmt: skip
+def test_a_sample_is_put_as_the_stack_s_mlflow_takes_it(sample, input_format, posted):
+    assert FILTERS["served_model_request"](sample, input_format) == posted
+
+
 SETTINGS = {
     "model_serving_certificate": {}, "model_serving_environment": {}, "model_serving_models": [IRIS, WINE],
     "model_serving_names": ["ml.example.com"],
