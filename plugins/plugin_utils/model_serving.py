@@ -23,7 +23,7 @@ from ansible_collections.sparkflows.mlops.plugins.plugin_utils.url_host import u
 
 UNITS = "/etc/systemd/system"
 # Of an instance alone, and all of them replace it when they differ.
-PROGRAMS = {"fetch_model.py": "mlflow_fetch_model.py", "model_workers.py": "model_workers.py", "model_requests.py": "model_requests.py"}
+PROGRAMS = {"fetch_model.py": "mlflow_fetch_model.py", **{name: name for name in ("model_workers.py", "model_requests.py", "model_app.py")}}
 # How Spark works for a served model. Nothing that could change a prediction, or the order of the rows, belongs here: Arrow makes nulls of NaN,
 # and another number of partitions sorts what was grouped otherwise.
 SPARK_SETTINGS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
@@ -130,7 +130,8 @@ def environment_of(model, places):
     """What the stack says always is what a user's own variables go before; what it says of this instance is not."""
     paths, variables = paths_of(model["slot"], places), places["variables"]
     stack = places["stack"]["environment"]
-    own = stack_environment({name: value for name, value in stack.items() if words_of(value)}, programs=paths["programs"], workers=model["workers"])
+    words = {"programs": paths["programs"], "timeout": model["timeout"], "workers": model["workers"]}
+    own = stack_environment({name: value for name, value in stack.items() if words_of(value)}, **words)
     if "GUNICORN_CMD_ARGS" in own:
         own["GUNICORN_CMD_ARGS"] = f"{own['GUNICORN_CMD_ARGS']} {variables.get('GUNICORN_CMD_ARGS', '')}".strip()
     return {

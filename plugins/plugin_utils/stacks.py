@@ -12,7 +12,7 @@ import yaml
 
 # Which words the variables of a section may have in braces.
 SERVER_WORDS = ("guard", "hosts", "origins", "threads", "timeout")
-SERVING_WORDS = ("programs", "workers")
+SERVING_WORDS = ("programs", "timeout", "workers")
 INPUT_FORMATS = ("pandas-split", "dataframe_split")
 # What a stack has to say: a type, or the types of what is in it.
 SHAPE = {
@@ -20,7 +20,7 @@ SHAPE = {
     "java_runtime": {"packages": dict, "missing": list, "pin": str, "folders": list, "archive": {"version": str}},
     "python_runtime": {"packages": list, "source": {"version": str, "sha256": str}},
     "mlflow_server": {"environment": dict},
-    "model_serving": {"input_format": str, "environment": dict},
+    "model_serving": {"input_format": str, "command": str, "environment": dict},
 }  # fmt: skip
 TYPES = {str: "a text", list: "a list", dict: "a mapping"}
 

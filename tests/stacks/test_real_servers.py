@@ -12,8 +12,10 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import socket
+import string
 import subprocess
 import sys
 import time
@@ -66,6 +68,13 @@ assert [one.info.run_id for one in client.search_runs([run.info.experiment_id], 
 assert client.get_model_version_by_alias(name, "champion").current_stage == "Production"
 """
 
+
+PARQUET = """
+import io, sys
+import pandas
+pandas.DataFrame({f"c{number}": [1] for number in range(20_000)}).to_parquet(table := io.BytesIO())
+sys.stdout.buffer.write(table.getvalue())
+"""
 
 ACCEPTANCE = PROJECT / "roles/acceptance/files"
 SCORE = [ACCEPTANCE / "with_csv_files.py", ACCEPTANCE / "score.py", PROJECT / "plugins/module_utils/csv_files.py"]
@@ -205,19 +214,21 @@ def test_closed_parts_and_other_web_sites(release, url):
     assert ask(url, "POST", API + "experiments/create", {"name": "of the pages"}, Origin="https://mlflow1:5000", Host="mlflow1:5000")[0] == 200
 
 
-def test_a_client_works_and_its_model_is_served(release, url, tmp_path):
-    name, python, programs = "sum", release.home / "bin/python", PROJECT / "roles/model_serving/files"
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_client_works_and_its_model_is_served(release, url, tmp_path, workers):
+    name, python, programs = f"sum{workers}", release.home / "bin/python", PROJECT / "roles/model_serving/files"
     subprocess.run([python, "-c", CLIENT, name], env=release.environment(MLFLOW_TRACKING_URI=url), cwd=tmp_path, check=True)
     port, serving = free_port(), release.data["model_serving"]
+    told = stack_environment(serving["environment"], programs=str(programs), timeout=60, workers=workers)
     environment = release.environment(
-        **stack_environment(serving["environment"], programs=str(programs), workers=1), MLFLOW_TRACKING_URI=url, MLFLOW_HOST="127.0.0.1",
-        MLFLOW_PORT=str(port), SERVED_MODEL_DIR=str(tmp_path / "home/1-x"), SERVED_MODEL_URI=f"models:/{name}/1")  # fmt: skip
+        **told, MLFLOW_TRACKING_URI=url, MLFLOW_HOST="127.0.0.1", MLFLOW_PORT=str(port), SERVED_MODEL_DIR=str(tmp_path / "home/1-x"),
+        SERVED_MODEL_URI=f"models:/{name}/1")  # fmt: skip
     (tmp_path / "home").mkdir()
     subprocess.run([python, programs / "mlflow_fetch_model.py"], env=environment, cwd=tmp_path, check=True)
     served = f"http://127.0.0.1:{port}"
-    command = [release.home / "bin/mlflow", "models", "serve", "--env-manager", "local", "--timeout", "60",
-               "--model-uri", environment["SERVED_MODEL_DIR"]]  # fmt: skip
-    with running(command, environment, tmp_path / "model.log", served, "/ping"):
+    # As systemd does it.
+    command = shlex.split(string.Template(serving["command"]).substitute(environment))
+    with running([release.home / "bin" / command[0], *command[1:]], environment, tmp_path / "model.log", served, "/ping"):
         # Names that an older one makes numbers of.
         rows = {"columns": ["1100", "1102"], "data": [[1.0, 0.5], [2.0, 0.25]]}
         assert serving["input_format"] == "dataframe_split"
@@ -225,6 +236,13 @@ def test_a_client_works_and_its_model_is_served(release, url, tmp_path):
         for body in (rows, [{"1100": 1.0, "1102": 0.5}, {"1100": 2.0, "1102": 0.25}]):
             status, text = ask(served, "POST", "/invocations", served_model_request(body, serving["input_format"]))
             assert (status, json.loads(text)) == (200, {"predictions": [1.5, 2.25]})
+        # Half a megabyte of columns, which would keep pandas busy for minutes.
+        many = [f"c{number}" for number in range(100_000)]
+        status, text = ask(served, "POST", "/invocations", {"dataframe_split": {"columns": many, "data": [[1] * len(many)]}})
+        assert status == 400 and "SERVED_MODEL_MAX_COLUMNS" in text
+        table = subprocess.run([python, "-c", PARQUET], env=environment, check=True, capture_output=True).stdout
+        status, text = ask(served, "POST", "/invocations", table, **{"Content-Type": "application/vnd.apache.parquet"})
+        assert status == 400 and "SERVED_MODEL_MAX_COLUMNS" in text
         # What the acceptance asks of both.
         sample = {"model": name, "url": f"{served}/invocations", "missing": [], "input_format": serving["input_format"],
                   "rows": "1100,1102\n1.0,0.5\n2.0,0.25\n3.0,\n", "rows_path": "rows.csv",

@@ -1,4 +1,5 @@
-"""gunicorn reads this when a model is served. A worker whose Java process has died ends, too, and gunicorn starts another one.
+"""gunicorn reads this when a model is served; with uvicorn it is model_app.py that does. A worker whose Java process has died ends, too, and another
+one starts.
 
 A Spark or H2O model works in a Java process beside the worker. Without it the worker answers every request with an error, for
 ever, and looks healthy: its /ping is 200.
@@ -22,6 +23,8 @@ SETTLED = 10
 # More columns than the model's signature names, and columns where there is no signature.
 MORE_COLUMNS = 1000
 COLUMNS_WITHOUT_SIGNATURE = 10000
+# MLflow 3 takes it, too.
+PARQUET = "application/vnd.apache.parquet"
 csv.field_size_limit(sys.maxsize)
 
 
@@ -74,6 +77,12 @@ def names(value):
     return len(set().union(*(record for record in records if isinstance(record, dict))))
 
 
+def width(table):
+    """Of columns and data, as pandas splits a table."""
+    rows = table.get("data") if isinstance(table.get("data"), list) else []
+    return max([names(table.get("data"))] + [len(row) for row in [table.get("columns"), *rows] if isinstance(row, list)])
+
+
 def columns(kind, body):
     """How many columns pandas would make of a request. What is none is told by MLflow."""
     if kind.startswith("text/csv"):
@@ -83,15 +92,30 @@ def columns(kind, body):
             return max([len(row) for row, _line in zip(filter(None, rows), range(2))] or [0])
         except csv.Error:
             return 0
+    if kind.startswith(PARQUET):
+        try:
+            return importlib.import_module("pyarrow.parquet").read_metadata(io.BytesIO(body)).num_columns
+        except (OSError, ValueError):
+            return 0
     try:
         data = json.loads(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return 0
     if not isinstance(data, dict):
         return names(data)
-    rows = data.get("data") if isinstance(data.get("data"), list) else []
-    lists = [row for row in [data.get("columns"), *rows] if isinstance(row, list)]
-    return max([names(data.get(key)) for key in ("inputs", "instances", "data")] + [len(row) for row in lists])
+    split = data.get("dataframe_split")
+    found = [names(data.get(key)) for key in ("inputs", "instances", "dataframe_records")]
+    return max([*found, width(data), width(split if isinstance(split, dict) else {})])
+
+
+def refusal(kind, body, most):
+    """What is answered to a request that has too many columns, and None to others."""
+    # Fewer commas cannot make too many columns, and most requests are not read twice.
+    found = columns(kind, body) if body.count(b",") >= most or kind.startswith(PARQUET) else 0
+    if found <= most:
+        return None
+    message = f"The request has {found} columns, and this model takes {most} at most (SERVED_MODEL_MAX_COLUMNS)."
+    return json.dumps({"error_code": "BAD_REQUEST", "message": message}).encode()
 
 
 class Narrow:
@@ -104,12 +128,10 @@ class Narrow:
         if environ["REQUEST_METHOD"] == "POST":
             body = environ["wsgi.input"].read()
             environ["wsgi.input"] = io.BytesIO(body)
-            # Fewer commas cannot make too many columns, and most requests are not read twice.
-            found = columns(environ.get("CONTENT_TYPE", ""), body) if body.count(b",") >= self.most else 0
-            if found > self.most:
-                message = f"The request has {found} columns, and this model takes {self.most} at most (SERVED_MODEL_MAX_COLUMNS)."
+            refused = refusal(environ.get("CONTENT_TYPE", ""), body, self.most)
+            if refused:
                 start_response("400 BAD REQUEST", [("Content-Type", "application/json")])
-                return [json.dumps({"error_code": "BAD_REQUEST", "message": message}).encode()]
+                return [refused]
         return self.application(environ, start_response)
 
 

@@ -143,7 +143,7 @@ def test_a_model_is_replaced_if_a_file_of_its_instance_differs():
     assert outdated() == ["new"] == outdated("/etc/mlflow/models", "/etc/mlflow/models/iris@2.env", "/var/lib/mlflow/models/iris")
     for path in ("/etc/mlflow/models/{}.env", "/etc/systemd/system/mlflow-model@{}.service", "/opt/mlflow/libexec/models/{}/fetch_model.py",
                  "/opt/mlflow/libexec/models/{}/model_workers.py", "/opt/mlflow/libexec/models/{}/model_requests.py",
-                 "/opt/mlflow/libexec/models/{}/spark-defaults.conf"):  # fmt: skip
+                 "/opt/mlflow/libexec/models/{}/model_app.py", "/opt/mlflow/libexec/models/{}/spark-defaults.conf"):  # fmt: skip
         assert outdated(path.format("iris")) == ["iris", "new"] and outdated(path.format("wine@2")) == ["wine", "new"]
 
 

@@ -83,6 +83,7 @@ def problems_of(tmp_path, change):
     (lambda data: data["mlflow_server"]["environment"].update(X="{"), "mlflow_server.environment.X: "),
     (lambda data: data["mlflow_server"]["environment"].update(X=False), "mlflow_server.environment.X is no text (put it in quotation marks)"),
     (lambda data: data["model_serving"]["environment"].update(X="{guard}"), "model_serving.environment.X has {guard}"),
+    (lambda data: data["model_serving"].pop("command"), "model_serving.command is missing"),
     (lambda data: data["model_serving"].update(input_format="csv"), "model_serving.input_format is csv, there are pandas-split and dataframe_split"),
 ])  # fmt: skip
 def test_what_a_stack_lacks_is_named(tmp_path, change, words):
