@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each stack as it is installed: its server with the guard, told what the role tells it; the published requests, a client, and a served model.
 
-Needs a package registry, and the stack's Python on this computer: python3.11 for those of MLflow 2 and 3. Releases are kept in .cache/stacks.
+Needs a package registry, and on this computer the Python of the stack: python3.11 for MLflow 2 and 3. Spark needs its Java, too, which is 17.
+Releases are kept in .cache/stacks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -77,6 +79,7 @@ sys.stdout.buffer.write(table.getvalue())
 """
 
 ACCEPTANCE = PROJECT / "roles/acceptance/files"
+ROWS = PROJECT / "tests/data/breast-cancer-wisconsin/data.csv"
 SCORE = [ACCEPTANCE / "with_csv_files.py", ACCEPTANCE / "score.py", PROJECT / "plugins/module_utils/csv_files.py"]
 
 
@@ -115,7 +118,7 @@ def running(command, environment, log, url, path, seconds=300):
                 if ask(url, "GET", path)[0] == 200:
                     break
             time.sleep(0.5)
-        yield
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 15)
@@ -214,44 +217,72 @@ def test_closed_parts_and_other_web_sites(release, url):
     assert ask(url, "POST", API + "experiments/create", {"name": "of the pages"}, Origin="https://mlflow1:5000", Host="mlflow1:5000")[0] == 200
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_client_works_and_its_model_is_served(release, url, tmp_path, workers):
-    name, python, programs = f"sum{workers}", release.home / "bin/python", PROJECT / "roles/model_serving/files"
-    subprocess.run([python, "-c", CLIENT, name], env=release.environment(MLFLOW_TRACKING_URI=url), cwd=tmp_path, check=True)
-    port, serving = free_port(), release.data["model_serving"]
-    told = stack_environment(serving["environment"], programs=str(programs), timeout=60, workers=workers)
+@contextlib.contextmanager
+def served(release, tracking, name, folder, workers=1):
+    """A model as the unit of role model_serving serves it: its process, and its address."""
+    programs, port, serving = PROJECT / "roles/model_serving/files", free_port(), release.data["model_serving"]
+    told = stack_environment(serving["environment"], programs=str(programs), timeout=300, workers=workers)
     environment = release.environment(
-        **told, MLFLOW_TRACKING_URI=url, MLFLOW_HOST="127.0.0.1", MLFLOW_PORT=str(port), SERVED_MODEL_DIR=str(tmp_path / "home/1-x"),
-        SERVED_MODEL_URI=f"models:/{name}/1")  # fmt: skip
-    (tmp_path / "home").mkdir()
-    subprocess.run([python, programs / "mlflow_fetch_model.py"], env=environment, cwd=tmp_path, check=True)
-    served = f"http://127.0.0.1:{port}"
+        **told, MLFLOW_TRACKING_URI=tracking, MLFLOW_HOST="127.0.0.1", MLFLOW_PORT=str(port), SERVED_MODEL_DIR=str(folder / "home/1-x"),
+        SERVED_MODEL_URI=f"models:/{name}/1", SPARK_LOCAL_IP="127.0.0.1")  # fmt: skip
+    (folder / "home").mkdir()
+    subprocess.run([release.home / "bin/python", programs / "mlflow_fetch_model.py"], env=environment, cwd=folder, check=True)
     # As systemd does it.
     command = shlex.split(string.Template(serving["command"]).substitute(environment))
-    with running([release.home / "bin" / command[0], *command[1:]], environment, tmp_path / "model.log", served, "/ping"):
+    address = f"http://127.0.0.1:{port}"
+    with running([release.home / "bin" / command[0], *command[1:]], environment, folder / "model.log", address, "/ping") as process:
+        yield process, address
+
+
+def compared(release, address, rows, expected):
+    """What the acceptance says of a model that should answer these rows with these predictions."""
+    input_format = release.data["model_serving"]["input_format"]
+    sample = {"model": "m", "url": f"{address}/invocations", "missing": [], "input_format": input_format, "tolerance": 0, "timeout": 300,
+              "rows": rows, "rows_path": "rows.csv", "expected": expected, "expected_path": "expected.csv"}  # fmt: skip
+    code = [program.read_text(encoding="utf-8") for program in SCORE]
+    (check,) = answer_of(sys.executable, code, {"samples": [sample]}, os.environ)["checks"]
+    return check
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_client_works_and_its_model_is_served(release, url, tmp_path, workers):
+    name, python, input_format = f"sum{workers}", release.home / "bin/python", release.data["model_serving"]["input_format"]
+    subprocess.run([python, "-c", CLIENT, name], env=release.environment(MLFLOW_TRACKING_URI=url), cwd=tmp_path, check=True)
+    with served(release, url, name, tmp_path, workers) as (_process, address):
         # Names that an older one makes numbers of.
         rows = {"columns": ["1100", "1102"], "data": [[1.0, 0.5], [2.0, 0.25]]}
-        assert serving["input_format"] == "dataframe_split"
-        assert ask(served, "POST", "/invocations", rows)[0] == 400
+        assert ask(address, "POST", "/invocations", rows)[0] == 400
         for body in (rows, [{"1100": 1.0, "1102": 0.5}, {"1100": 2.0, "1102": 0.25}]):
-            status, text = ask(served, "POST", "/invocations", served_model_request(body, serving["input_format"]))
+            status, text = ask(address, "POST", "/invocations", served_model_request(body, input_format))
             assert (status, json.loads(text)) == (200, {"predictions": [1.5, 2.25]})
         # Half a megabyte of columns, which would keep pandas busy for minutes.
         many = [f"c{number}" for number in range(100_000)]
-        status, text = ask(served, "POST", "/invocations", {"dataframe_split": {"columns": many, "data": [[1] * len(many)]}})
+        status, text = ask(address, "POST", "/invocations", {"dataframe_split": {"columns": many, "data": [[1] * len(many)]}})
         assert status == 400 and "SERVED_MODEL_MAX_COLUMNS" in text
-        table = subprocess.run([python, "-c", PARQUET], env=environment, check=True, capture_output=True).stdout
-        status, text = ask(served, "POST", "/invocations", table, **{"Content-Type": "application/vnd.apache.parquet"})
+        table = subprocess.run([python, "-c", PARQUET], env=release.environment(), check=True, capture_output=True).stdout
+        status, text = ask(address, "POST", "/invocations", table, **{"Content-Type": "application/vnd.apache.parquet"})
         assert status == 400 and "SERVED_MODEL_MAX_COLUMNS" in text
-        # What the acceptance asks of both.
-        sample = {"model": name, "url": f"{served}/invocations", "missing": [], "input_format": serving["input_format"],
-                  "rows": "1100,1102\n1.0,0.5\n2.0,0.25\n3.0,\n", "rows_path": "rows.csv",
-                  "tolerance": 0, "timeout": 60, "expected": "prediction\n1.5\n2.25\n3\n", "expected_path": "expected.csv"}  # fmt: skip
-        code = [program.read_text(encoding="utf-8") for program in SCORE]
-        check = answer_of(sys.executable, code, {"samples": [sample]}, os.environ)["checks"]
-        assert [one["status"] for one in check] == ["passed"], check
+        check = compared(release, address, "1100,1102\n1.0,0.5\n2.0,0.25\n3.0,\n", "prediction\n1.5\n2.25\n3\n")
+        assert check["status"] == "passed", check
     code = [(ACCEPTANCE / "mlflow_host.py").read_text(encoding="utf-8")]
     asked = {"java_home": "/nowhere", "java": "17", "python": release.data["python"], "venv": str(release.home), "packages": release.data["packages"],
              "services": [], "units": {}, "credentials_unit": "", "store_unit": "", "credentials": [], "mlflow_url": url}  # fmt: skip
     checks = answer_of(python, code, asked, release.environment())["checks"]
     assert [one for one in checks if one["status"] != "passed" and one["name"] != "Java"] == []
+
+
+def test_a_spark_model_is_served_until_its_java_dies(release, url, tmp_path):
+    found = re.findall(r'version "(\d+)', subprocess.run(["sh", "-c", "java -version 2>&1"], check=False, capture_output=True, text=True).stdout)
+    if found != [release.data["java"]]:
+        pytest.skip(f"no Java {release.data['java']} here")
+    predictions = tmp_path / "predictions.csv"
+    environment = release.environment(MLFLOW_TRACKING_URI=url, SPARK_LOCAL_IP="127.0.0.1")
+    program = [release.home / "bin/python", PROJECT / "tests/lab/train_model.py", ROWS, "risk", predictions]
+    subprocess.run(program, env=environment, cwd=tmp_path, check=True)
+    with served(release, url, "risk", tmp_path) as (process, address):
+        check = compared(release, address, ROWS.read_text(encoding="utf-8"), predictions.read_text(encoding="utf-8"))
+        assert check["status"] == "passed" and check["evidence"].startswith("569 rows"), check
+        java = subprocess.run(["pgrep", "--parent", str(process.pid), "--exact", "java"], check=True, capture_output=True, text=True).stdout.strip()
+        os.kill(int(java), 9)
+        assert process.wait(60) == -9
+        assert f"Java process {java} of the model has died" in (tmp_path / "model.log").read_text(encoding="utf-8")
