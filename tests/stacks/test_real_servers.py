@@ -10,6 +10,7 @@ Releases are kept in .cache/stacks.
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import os
@@ -271,18 +272,45 @@ def test_a_client_works_and_its_model_is_served(release, url, tmp_path, workers)
     assert [one for one in checks if one["status"] != "passed" and one["name"] != "Java"] == []
 
 
-def test_a_spark_model_is_served_until_its_java_dies(release, url, tmp_path):
+@pytest.fixture(name="trained", scope="module")
+def fixture_trained(release, url, tmp_path_factory):
+    """The lab's Spark model, trained and registered with the release: the file of its predictions."""
     found = re.findall(r'version "(\d+)', subprocess.run(["sh", "-c", "java -version 2>&1"], check=False, capture_output=True, text=True).stdout)
     if found != [release.data["java"]]:
         pytest.skip(f"no Java {release.data['java']} here")
-    predictions = tmp_path / "predictions.csv"
+    folder = tmp_path_factory.mktemp("training")
     environment = release.environment(MLFLOW_TRACKING_URI=url, SPARK_LOCAL_IP="127.0.0.1")
-    program = [release.home / "bin/python", PROJECT / "tests/lab/train_model.py", ROWS, "risk", predictions]
-    subprocess.run(program, env=environment, cwd=tmp_path, check=True)
+    program = [release.home / "bin/python", PROJECT / "tests/lab/train_model.py", ROWS, "risk", folder / "predictions.csv"]
+    subprocess.run(program, env=environment, cwd=folder, check=True)
+    return folder / "predictions.csv"
+
+
+def test_a_spark_model_is_served_until_its_java_dies(release, url, trained, tmp_path):
     with served(release, url, "risk", tmp_path) as (process, address):
-        check = compared(release, address, ROWS.read_text(encoding="utf-8"), predictions.read_text(encoding="utf-8"))
+        check = compared(release, address, ROWS.read_text(encoding="utf-8"), trained.read_text(encoding="utf-8"))
         assert check["status"] == "passed" and check["evidence"].startswith("569 rows"), check
         java = subprocess.run(["pgrep", "--parent", str(process.pid), "--exact", "java"], check=True, capture_output=True, text=True).stdout.strip()
         os.kill(int(java), 9)
         assert process.wait(60) == -9
         assert f"Java process {java} of the model has died" in (tmp_path / "model.log").read_text(encoding="utf-8")
+
+
+def test_a_registered_model_scores_a_file(release, url, trained, tmp_path):
+    """The job of role batch_scoring, in one process of this computer."""
+    shutil.copytree(PROJECT / "roles/batch_scoring/files/score_job", tmp_path / "score_job")
+    shutil.copy(PROJECT / "plugins/module_utils/csv_files.py", tmp_path / "score_job")
+    (tmp_path / "models").mkdir()
+    environment = release.environment(MLFLOW_TRACKING_URI=url, SPARK_LOCAL_IP="127.0.0.1")
+
+    def job(command, order):
+        program = [release.home / "bin/python", tmp_path / "score_job", command]
+        done = subprocess.run(program, input=json.dumps(order), env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    model = job("model", {"name": "risk", "version": "1", "columns": {}, "home": str(tmp_path / "models")})
+    answer = job("score", {"model": model, "master": "local[2]", "prediction_column": "", "result_type": "", "extra_columns": "keep", "timeout": 300,
+                           "files": [{"name": ROWS.name, "path": str(ROWS), "staged": str(tmp_path / "scored.csv")}]})  # fmt: skip
+    assert answer.get("rows") == 569, answer
+    with trained.open(encoding="utf-8") as expected, (tmp_path / "scored.csv").open(encoding="utf-8") as scored:
+        assert [float(row["prediction"]) for row in csv.DictReader(scored)] == [float(row["prediction"]) for row in csv.DictReader(expected)]
