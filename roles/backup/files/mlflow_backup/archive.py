@@ -71,11 +71,12 @@ def identity(manifest):
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def read(path, place=lambda name: None, account=None):
-    """The manifest of an archive in which every member is as it says. place(name) says where a member is put, None: nowhere; account: by whom."""
+def read(path, place=lambda name: None, rights=nullcontext):
+    """The manifest of an archive in which every member is as it says. place(name) says where a member is put, None: nowhere; rights(): with whose."""
     found, manifest = {}, None
     try:
-        with open(path, "rb") as file, account or nullcontext(), gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
+        # Opened before: who reads it may not be who may open it.
+        with open(path, "rb") as file, rights(), gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
             for member in tar:
                 if not member.isreg() or member.name.startswith("/") or ".." in member.name.split("/"):
                     raise Damaged(f"{path} is no backup of MLflow: it holds {member.name!r}.")

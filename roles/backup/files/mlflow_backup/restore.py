@@ -100,7 +100,7 @@ class Restore:
         path = plain(path, self.journal.folder)
         try:
             if "sqlite" in targets or "artifacts" in targets:
-                manifest = archive.read(path, place, acting_as(self.account))
+                manifest = archive.read(path, place, lambda: acting_as(self.account))
             if "schema" in targets or state["manifest"]["artifacts"]["kept"] == "by reference":
                 manifest = archive.read(path, place_of_root)
         finally:
