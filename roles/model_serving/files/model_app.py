@@ -31,7 +31,7 @@ class Narrow:
             more = message.get("more_body", False)
         kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
         # In a thread, so that others are answered meanwhile.
-        refusal = await asyncio.to_thread(model_workers.refusal, kind, bytes(body), self.most)
+        refusal = await asyncio.get_running_loop().run_in_executor(None, model_workers.refusal, kind, bytes(body), self.most)
         if refusal:
             await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"application/json")]})
             await send({"type": "http.response.body", "body": refusal})
