@@ -33,6 +33,13 @@ CREATE TABLE metrics (a text, mood mood DEFAULT 'glad');
 CREATE TABLE params (a text);
 CREATE TABLE registered_models (a text);
 CREATE VIEW both_names AS SELECT a FROM runs UNION SELECT a FROM experiments;
+CREATE FUNCTION prevent_mutation() RETURNS trigger AS $$
+BEGIN
+    IF OLD.a IS DISTINCT FROM NEW.a THEN RAISE EXCEPTION 'params.a is immutable'; END IF;
+    RETURN NEW;
+END;
+$$ LANGUAGE plpgsql;
+CREATE TRIGGER prevent_mutation BEFORE UPDATE ON params FOR EACH ROW EXECUTE FUNCTION prevent_mutation();
 INSERT INTO experiments (a) VALUES ('Default'), (E'public.experiments\\n\\\\.\\nSET a = 1;');
 INSERT INTO runs VALUES ('COPY public.tags (a) FROM stdin;', 1), ('two', 2);
 INSERT INTO tags VALUES ('a', 'two');

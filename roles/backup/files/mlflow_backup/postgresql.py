@@ -13,7 +13,8 @@ from .problems import Damaged, Problem
 PSQL = ["psql", "--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
 # Of what pg_restore sets before it begins. A newer one sets what an older server does not know.
 KNOWN_SETTINGS = re.compile(rb"SET (client_encoding|standard_conforming_strings|check_function_bodies|row_security|statement_timeout|lock_timeout)\b")
-# Tables, sequences that are no table's own, views; and types. Those of who owns MLflow's tables: others may have theirs in the same schema.
+# Tables, sequences that are no table's own, views; types; and what triggers call, which MLflow has since 3. Those of who owns MLflow's tables: others
+# may have theirs in the same schema.
 MOVE = """
 DO $do$
 DECLARE one record;
@@ -31,6 +32,15 @@ BEGIN
       AND t.typowner = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('{source}.alembic_version'))
   LOOP
     EXECUTE format('ALTER %s {source}.%I SET SCHEMA {target}', one.kind, one.relname);
+  END LOOP;
+  FOR one IN
+    SELECT p.oid::regprocedure AS signature
+    FROM pg_catalog.pg_proc p
+    WHERE p.pronamespace = '{source}'::regnamespace
+      AND p.proowner = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('{target}.alembic_version'))
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+  LOOP
+    EXECUTE format('ALTER FUNCTION %s SET SCHEMA {target}', one.signature);
   END LOOP;
 END
 $do$;
