@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ansible_collections
 import pytest
+import yaml
 from awx_api import AwxApi
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -16,6 +17,8 @@ from generations import environment as environment_of
 from playbook_run import PROGRAMS, PROJECT, run
 
 PLAYBOOKS = sorted(f"playbooks/{path.name}" for path in (PROJECT / "playbooks").glob("*.yml"))
+TEMPLATES = yaml.safe_load((PROJECT / "awx/70_job_templates.yml").read_text(encoding="utf-8"))["awx_job_templates"]
+WITH_S3 = [template for template in TEMPLATES if "s3" in template["credentials"]]
 KEY = ed25519.Ed25519PrivateKey.generate().private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()  # fmt: skip
 CANARIES = {
@@ -138,7 +141,7 @@ def test_the_first_run_makes_everything(awx):
     assert awx.api.most_at_a_time == 1
     api = awx.api
     assert api.names("organizations") == api.names("projects") == api.names("inventories") == ["Sparkflows MLOps"]
-    assert len(api.names("job_templates")) == 6
+    assert len(api.names("job_templates")) == len(TEMPLATES)
     assert awx.tied("organizations", awx.stored("organizations", ""), "galaxy_credentials") == [api.named("credentials", "Ansible Galaxy")["id"]]
     assert awx.stored("credentials", "Sparkflows token")["inputs"] == {"token": CANARIES["mlops_sparkflows_token"]}
     assert awx.stored("credentials", "MLflow login")["inputs"] == {"username": "sparkflows", "password": CANARIES["mlops_mlflow_password"]}
@@ -205,8 +208,8 @@ def test_changes_are_made_and_only_these(awx, data):
     replace(data / "90_workflow_job_template_nodes.yml", ("success_nodes: [verify]", "success_nodes: []"))
     replace(data / "50_projects.yml", ("scm_clean: true", "scm_clean: false"))
     settings = {"awx_data_dir": str(data), "awx_scm_branch": "stable", "awx_credentials_in_use": ["machine", "sparkflows", "mlflow"]}
-    # The project, four templates that had the S3 keys, one step.
-    assert awx.run(**settings) == 6, awx.output
+    # The project, the templates that had the S3 keys, one step.
+    assert awx.run(**settings) == 1 + len(WITH_S3) + 1, awx.output
     verify = awx.stored("job_templates", "verify")
     assert awx.api.store.surveys[verify["id"]]["spec"][1]["max"] == 90
     assert verify["description"] == "Another text"
@@ -242,8 +245,8 @@ def test_an_entry_with_state_absent_is_removed(awx, data):
 def test_a_template_is_added_by_adding_data(awx, data):
     with (data / "70_job_templates.yml").open("a", encoding="utf-8") as handle:
         handle.write('\n  - name: "{{ awx_name }} preflight"\n    playbook: playbooks/preflight.yml\n    credentials: [machine]\n')
-    # The new one, the one that was removed, and the three that have the S3 keys again.
-    for changes in (5, 0):
+    # The new one, the one that was removed, and the others that have the S3 keys again.
+    for changes in (1 + len(WITH_S3), 0):
         assert awx.only("job_templates", awx_data_dir=str(data)) == changes, awx.output
     added = awx.stored("job_templates", "preflight")
     assert not added["survey_enabled"]
@@ -357,7 +360,7 @@ def test_with_ansible_controller_alone_everything_is_made(aap, certified):
         "organization", "credential_type", "credential", "execution_environment", "project", "inventory", "inventory_source", "job_template",
         "workflow_job_template", "workflow_job_template_node"}  # fmt: skip
     assert {folder for folder, _name in used} == {str(certified.parent)}
-    assert len(aap.api.names("job_templates")) == 6
+    assert len(aap.api.names("job_templates")) == len(TEMPLATES)
     assert not [request for request in aap.requests if request["status"] >= 400]
 
 
