@@ -22,7 +22,7 @@ SHAPE = {
     "mlflow_server": {"environment": dict},
     "model_serving": {"input_format": str, "command": str, "environment": dict},
 }  # fmt: skip
-TYPES = {str: "a text", list: "a list", dict: "a mapping"}
+TYPES = {str: "text", list: "list", dict: "mapping"}
 
 
 def shape_problems(found, shape, name=""):
@@ -32,7 +32,7 @@ def shape_problems(found, shape, name=""):
         if key not in found:
             yield f"{path} is missing"
         elif not isinstance(found[key], kind):
-            yield f"{path} is no {TYPES[kind].split()[-1]}"
+            yield f"{path} is no {TYPES[kind]}"
         elif isinstance(wanted, dict):
             yield from shape_problems(found[key], wanted, path)
 
