@@ -12,11 +12,11 @@ HOST = f"{LAB}-mlflow1"
 # The program, which is killed when it says that.
 KILLED = """import os, sys
 sys.path.insert(0, "/opt/mlflow/libexec")
-from mlflow_backup import command, restore
+from mlflow_backup import command, switch
 def tell(text):
     if text.startswith(sys.argv[1]):
         os.kill(os.getpid(), 9)
-restore.tell = tell
+switch.tell = tell
 sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
 """
 POST = """import sys, urllib.request

@@ -134,7 +134,7 @@ def test_a_bucket_by_reference(host, monkeypatch):
 
 def test_what_does_not_pass_stays_not(host, monkeypatch):
     monkeypatch.setattr(scratch, "content", lambda uri: {"runs": [], "experiments": ["0"], "registered_models": ["a"]})
-    with pytest.raises(Damaged, match="MLflow finds in the database of the archive 0 runs instead of 1"):
+    with pytest.raises(Damaged, match="MLflow finds in the copy of the database 0 runs instead of 1"):
         create.create({**host.settings, "verify": True})
     assert left(host) == []
     monkeypatch.setattr(scratch, "content", lambda uri: {"runs": ["r"], "experiments": ["0"], "registered_models": ["a"]})

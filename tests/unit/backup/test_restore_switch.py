@@ -235,7 +235,7 @@ def failed(site, words):
 def test_what_mlflow_does_not_answer_with(site):
     serving = json.loads((site.folder / "serving.json").read_text())
     (site.folder / "serving.json").write_text(json.dumps({**serving, "hidden": ["x"]}))
-    outcome = failed(site, "MLflow answers without 1 of 1 experiments of the archive, for example x.")
+    outcome = failed(site, "MLflow answers without 1 of 1 experiments, for example x.")
     assert outcome["why"].endswith("What served before is in its place again, and serves.") and not outcome["restored"]
     assert site.state() == site.now
 

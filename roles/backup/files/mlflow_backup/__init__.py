@@ -3,6 +3,7 @@
     mlflow_backup create   makes an archive, and removes those that are too many or too old
     mlflow_backup verify   reads an archive, compares it with its manifest, and loads its database into a scratch instance
     mlflow_backup restore  brings an archive back: all that stands in restore.py; its steps are commands of their own, for playbooks/restore.yml
+    mlflow_backup prepare-upgrade, prepare-rollback, switch: what playbooks/upgrade.yml and rollback.yml do (upgrade.py)
 
 Settings are in a JSON file that role backup writes; where the database and the artifacts are is asked of the settings that MLflow itself runs with
 (mlflow.env), so that nothing is in two places. Answers with JSON on standard output. systemd's timer and the playbook run the same program. Runs as

@@ -15,12 +15,15 @@ from .create import create, verify
 from .encryption import plain
 from .journal import Journal
 from .problems import Problem
-from .restore import OUTCOME, Restore
+from .restore import Restore
 from .settings import Instance, read_settings
+from .switch import DONE, OUTCOME, Switch
+from .upgrade import REHEARSAL, UPGRADED, Rollback, Upgrade
 
 LOCK = "/run/mlflow-backup.lock"
 RESTORE_LOCK = "/run/mlflow-restore.lock"
 WANTED = ("other_site", "again", "accept_missing")
+SWITCHES = {one.kind: one for one in (Restore, Upgrade, Rollback)}
 
 
 @contextmanager
@@ -88,14 +91,36 @@ def command_prepare(settings, order):
 
 def command_switch(settings, _order):
     journal = Journal(settings)
+    kind = (journal.read() or {}).get("kind", Restore.kind)
     try:
         with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
-            return Restore(settings).switch()
+            return SWITCHES[kind](settings).switch()
     except Problem as exc:
         # Whoever had systemd run this reads it there.
         if journal.read(OUTCOME) is None:
-            journal.write({"restored": False, "why": str(exc)}, OUTCOME)
+            journal.write({DONE[kind]: False, "why": str(exc)}, OUTCOME)
         raise
+
+
+def ready_for(settings, kind):
+    """What makes an upgrade or a rollback ready is told on standard input."""
+    told = json.load(sys.stdin)
+    with alone(settings.get("lock", LOCK)), alone(settings.get("restore_lock", RESTORE_LOCK)):
+        return kind(settings).prepare(told)
+
+
+def command_prepare_upgrade(settings, _order):
+    return ready_for(settings, Upgrade)
+
+
+def command_prepare_rollback(settings, _order):
+    return ready_for(settings, Rollback)
+
+
+def command_upgraded(settings, _order):
+    """The last upgrade that can be rolled back, and the last rehearsal: without anything of MLflow, and in check mode."""
+    journal = Journal(settings)
+    return {"upgraded": journal.read(UPGRADED), "rehearsal": journal.read(REHEARSAL), "open": (journal.read() or {}).get("kind", "")}
 
 
 def command_restore(settings, order):
@@ -116,7 +141,7 @@ def command_restore(settings, order):
 def command_recover(settings, order):
     try:
         with alone(settings.get("restore_lock", RESTORE_LOCK), wait=not order.boot):
-            return Restore(settings).recover(start=not order.boot)
+            return Switch(settings).recover(start=not order.boot)
     except Running:
         # It is the restore that starts MLflow, and whose service asks for this.
         return {"recovered": ""}
@@ -134,6 +159,9 @@ def parser():
         anywhere.add_argument("--work", help="folder for what is decrypted")
     commands.add_parser("judge", help="say whether what was inspected can be restored here; on standard input: found, wanted")
     commands.add_parser("prepare", help="load an archive beside what serves; on standard input as for judge").add_argument("archive")
+    commands.add_parser("prepare-upgrade", help="rehearse an upgrade; on standard input: links, staged, absent, archive, wanted")
+    commands.add_parser("prepare-rollback", help="make ready what was there before the last upgrade; on standard input: wanted")
+    commands.add_parser("upgraded", help="say what was upgraded and rehearsed last")
     commands.add_parser("switch", help="put what was prepared in its place")
     restore = commands.add_parser("restore", help="inspect, judge, prepare and switch")
     restore.add_argument("archive")
@@ -156,7 +184,7 @@ def main(arguments=None):
         signal.signal(number, lambda _number, _frame: sys.exit(f"{order.command} was stopped."))
     try:
         settings = {} if order.command in ("inspect", "decrypt") else read_settings(order.settings)
-        answer = globals()["command_" + order.command](settings, order)
+        answer = globals()["command_" + order.command.replace("-", "_")](settings, order)
     except Problem as exc:
         print(exc, file=sys.stderr)
         return 1

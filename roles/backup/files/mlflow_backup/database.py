@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from urllib.parse import quote
 
 from .problems import Damaged, Problem
 
@@ -58,17 +59,26 @@ class Sqlite:
             raise Problem(f"The database {path} is damaged, so there is nothing to back up: {verdict}. Restore an earlier backup.")
 
     @staticmethod
+    def revision(path):
+        """Of the schema, of one that may be in use."""
+        try:
+            with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=60)) as connection:
+                return connection.execute("SELECT version_num FROM " + REVISION).fetchone()[0]
+        except (sqlite3.Error, TypeError) as exc:
+            raise Problem(f"The database {path} has no schema of MLflow: {exc}.") from None
+
+    @staticmethod
     def count(copy):
         """(revision of the schema, rows by table) of a copy."""
         try:
             with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
                 if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-                    raise Damaged("The database in the archive is damaged.")
+                    raise Damaged("The copy of the database is damaged.")
                 tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
                 rows = connection.execute("SELECT version_num FROM " + REVISION).fetchall() if REVISION in tables else []
                 counts = {table: connection.execute("SELECT count(*) FROM " + table).fetchone()[0] for table in COUNTED if table in tables}
         except sqlite3.Error as exc:
-            raise Damaged(f"The database in the archive cannot be read: {exc}.") from None
+            raise Damaged(f"The copy of the database cannot be read: {exc}.") from None
         return rows[0][0] if rows else "", counts
 
 

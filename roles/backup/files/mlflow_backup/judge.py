@@ -90,10 +90,14 @@ def room_problems(settings, instance, found):
             device = os.stat(folder).st_dev
             needed[device], folders[device] = needed.get(device, 0) + size, folder
     for device, size in needed.items():
-        free, size = shutil.disk_usage(folders[device]).free // MEGABYTE, size // MEGABYTE + settings["minimum_free_mb"]
-        if free < size:
-            yield (f"there is not enough room beside what is there in {folders[device]}: {free} MB are free, and {size} MB have to be, "
-                   f"{settings['minimum_free_mb']} MB of them to stay free (backup_minimum_free_mb).")
+        yield from room_problem(folders[device], size, settings["minimum_free_mb"])
+
+
+def room_problem(folder, size, minimum):
+    free, size = shutil.disk_usage(folder).free // MEGABYTE, size // MEGABYTE + minimum
+    if free < size:
+        yield (f"there is not enough room beside what is there in {folder}: {free} MB are free, and {size} MB have to be, {minimum} MB of them to "
+               "stay free (backup_minimum_free_mb).")
 
 
 def account(settings):

@@ -1,4 +1,4 @@
-"""What is switched: the file of SQLite, the folder of artifacts, the tables of PostgreSQL, objects of S3.
+"""What is switched: the file of SQLite, the folder of artifacts, the tables of PostgreSQL, objects of S3; and what stands in entries.py.
 
 Each is made beside what serves (staged), takes its place (apply), and is taken back (revert) by whoever comes after, who looks at what is there: each
 can be cut off anywhere, and taken back again. What served before is kept under a name with the date (before).
@@ -10,6 +10,7 @@ import shutil
 from . import artifacts, postgresql
 from .account import beside
 from .disk import sync_folder
+from .entries import Entries
 
 # Of SQLite: what belongs to the file that was there.
 COMPANIONS = ("-journal", "-wal", "-shm")
@@ -187,6 +188,8 @@ class Objects:
 
 
 def place_of(part, account, instance):
+    if part["kind"] == "entries":
+        return Entries(part)
     if part["kind"] == "objects":
         return Objects(part, instance.environment)
     if part["kind"] == "schema":

@@ -6,6 +6,9 @@ from importlib.util import find_spec
 
 VERSION = re.compile(r"""^VERSION\s*(?::\s*\w+\s*)?=\s*["']([^"']+)""", re.M)
 
+# MLflow 3 tells its makers when it is imported, and all of them ask for git.
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+
 
 def folder():
     found = find_spec("mlflow")
@@ -36,6 +39,7 @@ def schemas():
 
 def upgrade(uri):
     """As MLflow's own service does it before its start (mlflow_schema.py)."""
+    os.environ.update(QUIET)
     from mlflow import db
 
     db.commands.main(["upgrade", uri], standalone_mode=False)

@@ -2,7 +2,7 @@
 
 import os
 
-from . import database, postgresql
+from . import database, postgresql, release
 from .problems import Damaged, Problem
 
 PAGE = 1000
@@ -47,12 +47,12 @@ def compare(manifest, found):
 def compare_counts(said, found):
     wrong = [f"{len(found[name])} {name} instead of {said[name]}" for name in sorted(found) if len(found[name]) != said[name]]
     if wrong:
-        raise Damaged("MLflow finds in the database of the archive {}.".format(", ".join(wrong)))
+        raise Damaged("MLflow finds in the copy of the database {}.".format(", ".join(wrong)))
 
 
 def content(uri):
     """Names of what MLflow itself finds, with the classes with which its server answers. Opening the store compares the schema with the release's."""
-    os.environ.update(MLFLOW_TRACKING_URI="", GIT_PYTHON_REFRESH="quiet")
+    os.environ.update(release.QUIET, MLFLOW_TRACKING_URI="")
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
@@ -66,7 +66,7 @@ def content(uri):
         for store in (tracking, registry):
             store.engine.dispose()
     except MlflowException as exc:
-        raise Problem(f"MLflow cannot work with the database of the archive: {exc}") from None
+        raise Problem(f"MLflow cannot work with the copy of the database: {exc}") from None
     return {"experiments": experiments, "runs": runs, "registered_models": models}
 
 
