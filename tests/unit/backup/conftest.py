@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from contextlib import closing
@@ -56,6 +57,14 @@ def fixture_open_host():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         yield Host(Path(folder))
+
+
+@pytest.fixture(name="server", scope="module")
+def fixture_server():
+    """MLflow's server for all hosts of a file of tests."""
+    with subprocess.Popen([sys.executable, Path(__file__).with_name("host_stand_in.py")], stdout=subprocess.PIPE, text=True) as process:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.kill()
 
 
 @pytest.fixture(name="host")

@@ -3,6 +3,7 @@
     host_stand_in.py    answers as MLflow's server for all hosts, whose folder is the first part of the path. Says its port.
 """
 
+import io
 import json
 import os
 import signal
@@ -82,8 +83,9 @@ def stand_in(set_attribute, folder, effects=None):
         set_attribute(os, name, effects.counted(getattr(os, name)))
 
 
-def run(folder, kill_at, *arguments):
-    """A command in a process of its own, which is killed before that effect. How many there were, or -1 if it was killed; and its status."""
+def run(folder, kill_at, *arguments, told=None):
+    """A command in a process of its own, which is killed before that effect. How many there were, or -1 if it was killed; and its status.
+    told: on its standard input."""
     reading, writing = os.pipe()
     process = os.fork()
     if not process:
@@ -91,6 +93,7 @@ def run(folder, kill_at, *arguments):
 
         effects = Effects(kill_at)
         stand_in(setattr, folder, effects)
+        sys.stdin = io.StringIO(json.dumps(told))
         status = 99
         try:
             status = command.main(["--settings", str(Path(folder) / "backup.json"), *arguments])
@@ -112,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         folder, _slash, rest = urlsplit(self.path).path.lstrip("/").partition("/")
         folder = Path(unquote(folder))
         settings = json.loads((folder / "serving.json").read_text())
-        if json.loads((folder / "units.json").read_text()).get("mlflow.service") != "active":
+        if json.loads((folder / "units.json").read_text()).get("mlflow.service") != "active" or not self.knows(folder, settings):
             self.close_connection = True
             return
         found = next((kind for kind in KINDS if rest.endswith(kind)), "")
@@ -124,6 +127,15 @@ class Handler(BaseHTTPRequestHandler):
             self.answer((Path(settings["artifacts"]) / unquote(rest.partition("/artifacts/")[2])).read_bytes())
 
     do_POST = do_GET
+
+    @staticmethod
+    def knows(folder, settings):
+        """As a release of MLflow knows its own schema only."""
+        if "schemas" not in settings:
+            return True
+        with closing(sqlite3.connect(settings["database"])) as connection:
+            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+        return settings["schemas"].get(os.path.basename(os.readlink(folder / "current"))) == revision
 
     def answer(self, data):
         # The body of the request.

@@ -7,7 +7,6 @@ import pwd
 import shutil
 import sqlite3
 import stat
-import subprocess
 import sys
 import tarfile
 from contextlib import closing
@@ -23,14 +22,6 @@ from mlflow_backup.problems import Damaged, Problem
 UNITS = {"mlflow.service": "active", "fire-mlops-server.service": "active", "mlflow-gc.timer": "inactive"}
 NOON = 1_795_780_800  # 2026-11-27 12:00 UTC
 BEFORE = "before-20261127T120000Z"
-
-
-@pytest.fixture(name="server", scope="module")
-def fixture_server():
-    """MLflow's server for all hosts of these tests."""
-    with subprocess.Popen([sys.executable, host_stand_in.__file__], stdout=subprocess.PIPE, text=True) as process:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.kill()
 
 
 class Site:

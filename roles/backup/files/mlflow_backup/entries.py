@@ -3,7 +3,6 @@ are in the journal, so each is written wherever whoever was before was cut off."
 
 import base64
 import os
-import tempfile
 
 from . import services
 from .disk import sync_folder
@@ -23,31 +22,36 @@ def capture(path):
     return {"content": content, "mode": status.st_mode & 0o7777, "owner": status.st_uid, "group": status.st_gid}
 
 
+def beside(path):
+    """Where it is written before it has its name."""
+    return os.path.join(os.path.dirname(path), ".mlflow-switch-" + os.path.basename(path))
+
+
+def remove(path):
+    if os.path.lexists(path):
+        os.unlink(path)
+
+
 def write(path, what):
     """By one rename, or one removal."""
-    folder = os.path.dirname(path)
     if what is None:
-        if os.path.lexists(path):
-            os.unlink(path)
-            sync_folder(folder)
-        return
-    temporary = tempfile.mktemp(prefix=".mlflow-switch-", dir=folder)
-    try:
+        remove(path)
+    else:
+        part = beside(path)
+        # Of one that was cut off.
+        remove(part)
         if "link" in what:
-            os.symlink(what["link"], temporary)
+            os.symlink(what["link"], part)
         else:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
                 file.write(base64.b64decode(what["content"]))
                 if os.geteuid() == 0:
                     os.fchown(file.fileno(), what["owner"], what["group"])
                 os.fchmod(file.fileno(), what["mode"])
                 file.flush()
                 os.fsync(file.fileno())
-        os.rename(temporary, path)
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-    sync_folder(folder)
+        os.rename(part, path)
+    sync_folder(os.path.dirname(path))
 
 
 def staged(folder):
@@ -100,7 +104,9 @@ class Entries:
         services.systemctl("daemon-reload")
 
     def discard(self):
-        """They are in the journal alone."""
+        """They are in the journal alone, but for what was cut off."""
+        for change in self.changes:
+            remove(beside(change["path"]))
 
     def forget(self):
         """Who undoes it later finds what was there in the record."""

@@ -15,6 +15,7 @@ NOBODY_S = ("alembic_version", "jobs", "job_locks")
 # What others refer to comes first.
 ORDER = ("experiments", "experiment_tags", "runs", "tags", "params", "metrics", "latest_metrics", "registered_models", "registered_model_tags",
          "model_versions", "model_version_tags")
+PART = ".mlflow-since.part"
 
 
 def name_of(word):
@@ -32,6 +33,9 @@ class Pair:
         found = self.connection.execute(f"SELECT name FROM {which}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
         names = {row[0] for row in found if row[0] not in NOBODY_S}
         return [name for name in ORDER if name in names] + sorted(names.difference(ORDER))
+
+    def revision(self, which):
+        return self.connection.execute(f"SELECT version_num FROM {which}.alembic_version").fetchone()[0]
 
     def columns(self, which, table):
         return [row[1] for row in self.connection.execute(f"PRAGMA {which}.table_info({name_of(table)})")]
@@ -128,7 +132,8 @@ def count_since(both, seeds):
 def save(both, seeds, path, header):
     """The file of what was logged since: its first line says what it is. It has its name when it is complete and on the disk. How many of which."""
     counts = count_since(both, seeds)
-    part = path + ".part"
+    # One name for all: what a killed one has left is overwritten.
+    part = os.path.join(os.path.dirname(path), PART)
     with open(part, "w", encoding="utf-8") as file:
         for line in ({**header, "form": 1, "rows": counts, "gone": gone(both)}, *({"table": table, "row": row} for table, row in since(both, seeds))):
             file.write(json.dumps(line, sort_keys=True) + "\n")

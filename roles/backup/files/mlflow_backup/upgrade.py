@@ -222,7 +222,8 @@ class Rollback(Migration):
             about["since"] = {"rows": rows.count_since(both, state["seeded"]), "gone": rows.gone(both)}
             if about["since"]["rows"] or about["since"]["gone"]:
                 about["file"] = os.path.join(self.settings["directory"], f"mlflow-{self.settings['host']}-since-{state['now']}.jsonl")
-                rows.save(both, state["seeded"], about["file"], {"since": about["upgraded"], "saved": state["now"], "release": about["from"]})
+                header = {"since": about["upgraded"], "saved": state["now"], "release": about["from"], "schema": both.revision("new")}
+                rows.save(both, state["seeded"], about["file"], header)
                 tell(f"Saved as {about['file']}.")
         self.step(state, "Copying the database from before the upgrade.")
         self.copied(part["source"], part)

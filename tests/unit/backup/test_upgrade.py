@@ -1,0 +1,427 @@
+"""A host goes to another release with all that it has, or all is as it was; and back again, with what was logged since in a file."""
+
+import json
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from urllib.parse import quote
+
+import host_stand_in
+import pytest
+from host_stand_in import NEWEST, OLDER
+from mlflow_backup import command, entries, journal, release, scratch, services, upgrade
+from mlflow_backup.problems import Problem
+
+UNITS = {"mlflow.service": "active", "fire-mlops-server.service": "active", "mlflow-gc.timer": "inactive", "mlflow-model@churn.service": "active"}
+NOON, STAMP = 1_795_780_800, "20261127T120000Z"
+OLD, NEW = "guide-1.30-abc", "mlflow-3-def"
+KEPT = f"mlflow.db.before-{STAMP}"
+
+
+class Site:
+    """A host on which one release is live, and another one lies ready beside it."""
+
+    def __init__(self, host, server):
+        self.host, self.folder = host, host.folder
+        host.settings.update(url=f"{server}/{quote(str(host.folder), safe='')}")
+        self.execute("UPDATE alembic_version SET version_num = ?", OLDER)
+        (self.folder / "serving.json").write_text(json.dumps({"database": str(host.database), "artifacts": str(host.artifacts), "hidden": [],
+                                                              "schemas": {OLD: OLDER, NEW: NEWEST}}))  # fmt: skip
+        self.write_units(UNITS)
+        (self.folder / "java").symlink_to("/usr/lib/jvm/java-8")
+        (self.folder / "releases" / NEW).mkdir()
+        (self.folder / "proof.json").write_text("of the old release")
+        env = self.folder / "etc/mlflow.env"
+        env.chmod(0o640)
+        # Files of the new release, below their paths.
+        staged = self.folder / "etc/staged"
+        for path, text in ((env, env.read_text() + 'NEW="1"\n'), (self.folder / "mlflow.service", "[Service]\n"),
+                           (self.folder / "etc/models/churn.env", (self.folder / "etc/models/churn.env").read_text())):  # fmt: skip
+            target = staged / path.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            target.chmod(0o644)
+        (staged / env.relative_to("/")).chmod(0o600)
+        self.told = {"links": {str(self.folder / "current"): str(self.folder / "releases" / NEW), str(self.folder / "java"): "/usr/lib/jvm/java-17"},
+                     "staged": str(staged), "absent": [str(self.folder / "proof.json"), str(self.folder / "none")], "archive": "/a.tar.gz",
+                     "wanted": {"start_timeout": 0}}  # fmt: skip
+        host.settings_file()
+        self.old = self.state()
+
+    def write_units(self, states):
+        (self.folder / "units.json").write_text(json.dumps(states))
+
+    def execute(self, statement, *values):
+        with closing(sqlite3.connect(self.host.database)) as connection:
+            connection.execute(statement, values)
+            connection.commit()
+
+    def rows(self, path=None):
+        with closing(sqlite3.connect(path or self.host.database)) as connection:
+            names = sorted(row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
+            return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall()) for name in names}
+
+    def state(self):
+        """What serves: rows, links, files with their modes, units."""
+        links = {name: str((self.folder / name).readlink()) for name in ("current", "java")}
+        paths = [self.folder / "etc/mlflow.env", self.folder / "mlflow.service", self.folder / "proof.json"]
+        files = {path.name: (path.read_text(), stat.S_IMODE(path.stat().st_mode)) for path in paths if path.exists()}
+        return self.rows(), links, files, json.loads((self.folder / "units.json").read_text())
+
+    def left(self):
+        """What lies beside what serves, and in the folder of the journal."""
+        known = {"mlflow.db", "artifacts", "archives", "etc", "releases", "current", "java", "lock", "restore.lock", "backup.json", "state",
+                 "units.json", "serving.json", "proof.json", "mlflow.service"}  # fmt: skip
+        state = self.folder / "state"
+        return {path.name for path in self.folder.iterdir()} - known, {path.name for path in state.iterdir()} if state.exists() else set()
+
+    def upgrade(self, now=NOON):
+        one = upgrade.Upgrade(self.host.settings)
+        one.prepare(self.told, now)
+        return one.switch()
+
+    def roll_back(self, now=NOON + 60):
+        one = upgrade.Rollback(self.host.settings)
+        one.prepare({"wanted": {"start_timeout": 0}}, now)
+        return one.switch()
+
+    def log(self):
+        """What nobody had logged at the upgrade, with one that was changed and one that was deleted."""
+        self.execute("INSERT INTO runs VALUES ('logged since')")
+        self.execute("INSERT INTO metrics VALUES ('since')")
+        self.execute("UPDATE params SET a = 'changed'")
+        self.execute("DELETE FROM tags")
+
+    def outcome(self):
+        return json.loads((self.folder / "state/outcome.json").read_text())
+
+    def run(self, *arguments, kill_at=-1, told=None):
+        return host_stand_in.run(self.folder, kill_at, *arguments, told=told)
+
+    def again(self, pristine):
+        shutil.rmtree(self.folder)
+        shutil.copytree(pristine, self.folder, symlinks=True)
+
+    def pristine(self):
+        return shutil.copytree(self.folder, self.folder.with_name(self.folder.name + "-pristine"), symlinks=True, dirs_exist_ok=True)
+
+
+@pytest.fixture(name="site")
+def fixture_site(host, server, monkeypatch):
+    host_stand_in.stand_in(monkeypatch.setattr, host.folder)
+    return Site(host, server)
+
+
+def is_new(site, state):
+    rows, links, files, units = state
+    return (
+        rows == {**site.old[0], "alembic_version": [(NEWEST,)]}
+        and links == {"current": str(site.folder / "releases" / NEW), "java": "/usr/lib/jvm/java-17"}
+        and files == {"mlflow.env": (site.old[2]["mlflow.env"][0] + 'NEW="1"\n', 0o600), "mlflow.service": ("[Service]\n", 0o644)}
+        and units == UNITS
+    )
+
+
+def test_the_new_release_serves_all_that_there_was(site):
+    outcome = site.upgrade()
+    assert is_new(site, site.state())
+    assert outcome["upgraded"] and (outcome["from"], outcome["to"]) == (OLD, NEW) and outcome["schema"] == {"from": OLDER, "to": NEWEST}
+    assert outcome["kept"] == [str(site.folder / KEPT)] and outcome["downtime"] >= 0 and outcome["rehearsed"] >= 0
+    assert site.rows(site.folder / KEPT) == site.old[0]
+    # Nothing else is left.
+    assert site.left() == ({KEPT}, {"outcome.json", "upgraded.json", "rehearsal.json"})
+    # There is what the settings were, with their secrets.
+    assert stat.S_IMODE((site.folder / "state").stat().st_mode) == 0o700
+
+
+def test_making_ready_touches_nothing(site, capsys):
+    said = upgrade.Upgrade(site.host.settings).prepare(site.told, NOON)
+    assert said["due"] and said["rehearsed"] >= 0
+    assert site.state() == site.old and site.left() == (set(), {"state.json", "content.json", "rehearsal.json"})
+    assert command.main(["--settings", site.host.settings_file(), "upgraded"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["upgraded"] is None and answer["open"] == "upgrade" and answer["rehearsal"]["seconds"] == said["rehearsed"]
+    assert upgrade.Upgrade(site.host.settings).recover() == {"recovered": "discarded"}
+    assert site.state() == site.old and site.left() == (set(), {"rehearsal.json"})
+
+
+def test_where_all_is_there_nothing_is_due(site):
+    site.upgrade()
+    used = site.state()
+    assert not upgrade.Upgrade(site.host.settings).prepare(site.told, NOON + 60)["due"]
+    assert site.state() == used and "state.json" not in site.left()[1]
+
+
+def test_a_release_with_the_same_schema_leaves_the_database_alone(site, monkeypatch):
+    monkeypatch.setattr(release, "schemas", lambda: (OLDER, {OLDER}))
+    serving = json.loads((site.folder / "serving.json").read_text())
+    (site.folder / "serving.json").write_text(json.dumps({**serving, "schemas": {OLD: OLDER, NEW: OLDER}}))
+    before = site.host.database.stat()
+    outcome = site.upgrade()
+    assert outcome["kept"] == [] and outcome["rehearsed"] is None and site.state()[1] != site.old[1]
+    assert site.host.database.stat().st_ino == before.st_ino and site.state()[0] == site.old[0]
+    site.log()
+    assert site.roll_back()["file"] == ""
+    assert ("logged since",) in site.state()[0]["runs"] and site.state()[1:] == site.old[1:]
+
+
+def test_a_schema_that_the_release_does_not_know(site):
+    site.execute("UPDATE alembic_version SET version_num = 'ffff'")
+    with pytest.raises(Problem, match=r"the schema ffff of a newer MLflow than 1.30.1.*rollback.yml goes back"):
+        site.upgrade()
+    assert site.left() == (set(), set())
+
+
+def test_what_is_no_link_is_not_made_one(site):
+    (site.folder / "java").unlink()
+    (site.folder / "java").mkdir()
+    with pytest.raises(Problem, match="java is no link, so it cannot be switched"):
+        site.upgrade()
+    assert site.left() == (set(), set())
+
+
+def test_there_is_room_for_a_rehearsal(site):
+    site.host.settings["minimum_free_mb"] = 10**9
+    with pytest.raises(Problem, match="There is not enough room beside what is there"):
+        site.upgrade()
+    assert site.state() == site.old and site.left() == (set(), set())
+
+
+def losing(uri):
+    host_stand_in.upgrade(uri)
+    with closing(sqlite3.connect(uri[len("sqlite:///"):])) as connection:
+        connection.execute("UPDATE params SET a = 'other'")
+        connection.commit()
+
+
+def failing(_uri):
+    raise Problem("MLflow's migration fails.")
+
+
+# What fails, how, and at which step that is.
+FAILURES = {
+    "migration": (release, "upgrade", failing, "MLflow's migration fails.", "Upgrading"),
+    "none": (release, "upgrade", lambda uri: None, f"The copy has the schema {OLDER} after that", "Upgrading"),
+    "losing": (release, "upgrade", losing, "1 of 1 rows of params are not as they were", "Comparing"),
+    "classes": (scratch, "content", lambda uri: {"experiments": [], "runs": [], "registered_models": []}, "MLflow finds in the copy", "Opening"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_rehearsal_that_fails_changes_nothing(site, monkeypatch, name):
+    monkeypatch.setattr(*FAILURES[name][:3])
+    with pytest.raises(Problem, match=FAILURES[name][3]):
+        site.upgrade()
+    assert site.state() == site.old and site.left() == (set(), set())
+
+
+def failed(site, one, words, doing):
+    with pytest.raises(Problem, match=words):
+        one.switch()
+    outcome = site.outcome()
+    assert outcome["doing"].startswith(doing) and outcome["why"].endswith("What served before is in its place again, and serves."), outcome
+    return outcome
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_switch_that_fails_is_put_back(site, monkeypatch, name):
+    """What had worked in the rehearsal."""
+    one = upgrade.Upgrade(site.host.settings)
+    one.prepare(site.told, NOON)
+    monkeypatch.setattr(*FAILURES[name][:3])
+    outcome = failed(site, one, FAILURES[name][3], FAILURES[name][4])
+    assert outcome["upgraded"] is False and site.state() == site.old and site.left() == (set(), {"outcome.json", "rehearsal.json"})
+
+
+def start_first_not(monkeypatch):
+    start, calls = services.start, []
+
+    def start_once_not(units):
+        calls.append(units)
+        if len(calls) == 1:
+            raise Problem("mlflow.service does not start.")
+        start(units)
+
+    monkeypatch.setattr(services, "start", start_once_not)
+
+
+@pytest.mark.parametrize("name", ["start", "answer", "runs", "artifact"])
+def test_a_new_release_that_does_not_serve(site, monkeypatch, name):
+    one = upgrade.Upgrade(site.host.settings)
+    one.prepare(site.told, NOON)
+    path = site.folder / "serving.json"
+    serving = json.loads(path.read_text())
+    if name == "start":
+        start_first_not(monkeypatch)
+        failed(site, one, "does not start", "Starting MLflow with what is upgraded")
+    elif name == "answer":
+        path.write_text(json.dumps({**serving, "schemas": {OLD: OLDER, NEW: "another"}}))
+        failed(site, one, "MLflow does not answer within 0 seconds", "Starting")
+    elif name == "runs":
+        path.write_text(json.dumps({**serving, "hidden": ["x"]}))
+        failed(site, one, "MLflow answers without 1 of 1 experiments, for example x", "Asking")
+    else:
+        (site.host.artifacts / "1/run/model.bin").write_bytes(b"another")
+        failed(site, one, "another content of the artifact 1/run/model.bin", "Asking")
+    assert site.state() == site.old and site.left() == (set(), {"outcome.json", "rehearsal.json"})
+
+
+def each_kill(site, kind, told):
+    """Kills a run before each of its effects. How many came before."""
+    pristine = site.pristine()
+    effects = [site.run("prepare-" + kind, told=told), site.run("switch")]
+    assert [status for _count, status in effects] == [0, 0] and effects[1][0] > 20
+    for step, (count, _status) in enumerate(effects):
+        for number in range(count):
+            site.again(pristine)
+            if step:
+                assert site.run("prepare-" + kind, told=told)[1] == 0
+            killed = site.run("switch", kill_at=number) if step else site.run("prepare-" + kind, told=told, kill_at=number)
+            assert killed == (-1, -9)
+            # MLflow, which somebody may start, would make an empty one; and there is always a release to start it with.
+            assert site.host.database.exists() and (site.folder / "current").exists()
+            yield number
+
+
+def test_an_upgrade_that_is_killed_before_each_effect(site):
+    seen = set()
+    for number in each_kill(site, "upgrade", site.told):
+        for again in (0, 2, 5):
+            site.run("recover", kill_at=again)
+        assert site.run("recover")[1] == 0
+        done = (site.folder / "state/upgraded.json").exists()
+        seen.add(done)
+        assert is_new(site, site.state()) if done else site.state() == site.old, number
+        assert site.left()[0] == ({name for name in site.left()[0] if name.startswith("mlflow.db.before-")} if done else set()), number
+        assert "state.json" not in site.left()[1]
+        if not done:
+            assert site.run("prepare-upgrade", told=site.told)[1] == 0 and site.run("switch")[1] == 0
+            assert is_new(site, site.state()), number
+    assert seen == {True, False}
+
+
+def test_a_host_that_went_down_is_put_right_before_mlflow_starts(site):
+    for number in each_kill(site, "upgrade", site.told):
+        site.write_units(dict.fromkeys(UNITS, "inactive"))
+        assert site.run("recover", "--boot")[1] == 0
+        state = (*site.state()[:3], UNITS)
+        assert state == site.old or is_new(site, state), number
+        assert site.state()[3] == dict.fromkeys(UNITS, "inactive") and "state.json" not in site.left()[1]
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rolled_back_with_what_was_logged_since_in_a_file(site):
+    site.upgrade()
+    site.log()
+    used = site.rows()
+    outcome = site.roll_back()
+    assert site.state() == site.old
+    assert outcome["rolled_back"] and (outcome["from"], outcome["to"]) == (NEW, OLD)
+    assert outcome["since"] == {"rows": {"runs": 1, "params": 1, "metrics": 1}, "gone": {"tags": 1, "params": 1}}
+    saved = site.host.archives / "mlflow-mlflow1-since-20261127T120100Z.jsonl"
+    assert outcome["file"] == str(saved) and stat.S_IMODE(saved.stat().st_mode) == 0o600
+    assert lines(saved) == [
+        {"form": 1, "since": STAMP, "saved": "20261127T120100Z", "release": NEW, "schema": NEWEST, "rows": outcome["since"]["rows"],
+         "gone": outcome["since"]["gone"]},
+        {"table": "runs", "row": {"a": "logged since"}}, {"table": "params", "row": {"a": "changed"}}, {"table": "metrics", "row": {"a": "since"}},
+    ]  # fmt: skip
+    # All of it is in the database that served, too, which is kept.
+    assert site.rows(site.folder / "mlflow.db.before-20261127T120100Z") == used
+    assert site.left()[1] == {"outcome.json", "rehearsal.json"}
+    with pytest.raises(Problem, match="There is no upgrade of this host that could be rolled back"):
+        site.roll_back()
+
+
+def test_rolled_back_step_by_step(site):
+    """By way of a release in the middle, and back to where it began."""
+    site.upgrade()
+    third = "mlflow-3-ghi"
+    (site.folder / "releases" / third).mkdir()
+    serving = json.loads((site.folder / "serving.json").read_text())
+    (site.folder / "serving.json").write_text(json.dumps({**serving, "schemas": {**serving["schemas"], third: NEWEST}}))
+    middle = site.state()
+    site.told["links"][str(site.folder / "current")] = str(site.folder / "releases" / third)
+    site.upgrade(NOON + 60)
+    assert site.roll_back(NOON + 120)["to"] == NEW and site.state() == middle
+    assert site.roll_back(NOON + 180)["to"] == OLD and site.state() == site.old
+
+
+def test_a_rollback_without_the_database_of_then(site):
+    site.upgrade()
+    used = site.state()
+    (site.folder / KEPT).unlink()
+    with pytest.raises(Problem, match=rf"{KEPT}, is not there any more. .* is /a.tar.gz"):
+        site.roll_back()
+    assert site.state() == used and "state.json" not in site.left()[1]
+
+
+@pytest.mark.parametrize("name", ["start", "classes"])
+def test_a_rollback_that_fails_is_put_back(site, monkeypatch, name):
+    site.upgrade()
+    site.log()
+    used = site.state()
+    one = upgrade.Rollback(site.host.settings)
+    one.prepare({"wanted": {"start_timeout": 0}}, NOON + 60)
+    if name == "start":
+        start_first_not(monkeypatch)
+        failed(site, one, "does not start", "Starting MLflow with what is rolled back")
+    else:
+        monkeypatch.setattr(*FAILURES["classes"][:3])
+        failed(site, one, "MLflow finds in the copy", "Copying the database from before")
+    assert site.state() == used and site.outcome()["rolled_back"] is False
+    monkeypatch.undo()
+    host_stand_in.stand_in(monkeypatch.setattr, site.folder)
+    site.roll_back(NOON + 120)
+    assert site.state() == site.old
+
+
+def test_a_rollback_that_is_killed_before_each_effect(site):
+    site.upgrade()
+    site.log()
+    used, seen = site.state(), set()
+    for number in each_kill(site, "rollback", {"wanted": {"start_timeout": 0}}):
+        for again in (0, 2, 5):
+            site.run("recover", kill_at=again)
+        assert site.run("recover")[1] == 0
+        done = not (site.folder / "state/upgraded.json").exists()
+        seen.add(done)
+        assert site.state() == (site.old if done else used), number
+        assert "state.json" not in site.left()[1]
+        if not done:
+            assert site.run("prepare-rollback", told={"wanted": {"start_timeout": 0}})[1] == 0 and site.run("switch")[1] == 0
+            assert site.state() == site.old, number
+    assert seen == {True, False}
+
+
+def test_an_interrupted_upgrade_is_put_back_by_whatever_comes_next(site, monkeypatch):
+    one = upgrade.Upgrade(site.host.settings)
+    one.prepare(site.told, NOON)
+    monkeypatch.setattr(upgrade.Upgrade, "put_back", lambda self, state, why, start=True: None)
+    start_first_not(monkeypatch)
+    with pytest.raises(Problem):
+        one.switch()
+    monkeypatch.undo()
+    host_stand_in.stand_in(monkeypatch.setattr, site.folder)
+    assert site.state() != site.old and journal.Journal(site.host.settings).is_open
+    with pytest.raises(Problem, match="There is no upgrade"):
+        upgrade.Rollback(site.host.settings).prepare({"wanted": {"start_timeout": 0}}, NOON)
+    assert site.state() == site.old
+
+
+def test_entries_are_written_whole(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_text("was")
+    path.chmod(0o640)
+    was = entries.capture(str(path))
+    assert entries.capture(str(tmp_path / "none")) is None
+    entries.write(str(link), {"link": "/somewhere"})
+    entries.write(str(path), {**was, "mode": 0o600})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and str(link.readlink()) == "/somewhere"
+    part = entries.part({str(path): was, str(link): {"link": "/somewhere"}, str(tmp_path / "none"): None})
+    assert [change["path"] for change in part["changes"]] == [str(path)]
+    assert entries.back({"changes": [{"path": str(link), "was": None}]})["changes"][0]["was"] == {"link": "/somewhere"}
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "link"}
