@@ -86,6 +86,17 @@ FILTERS = {
     "systemd_versions": ("known_to_systemd", "unknown_to_systemd"),
     "topology": ("controller_problems", "topology_problems"),
     "uninstall": ("uninstall_plan", "uninstall_problems", "uninstall_question", "uninstall_summary"),
+    "upgrade": (
+        "rollback_announcement",
+        "rollback_message",
+        "rollback_plan",
+        "rollback_problems",
+        "upgrade_announcement",
+        "upgrade_links",
+        "upgrade_message",
+        "upgrade_outcome",
+        "upgrade_problems",
+    ),
     "url_host": ("url_host",),
 }
 

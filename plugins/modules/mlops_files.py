@@ -73,6 +73,13 @@ options:
           - Mode, four octal digits.
           - The default is V(0644) for a file and V(0755) for a directory.
         type: str
+  below:
+    description:
+      - Folder below which everything is written, as if it were the root, for whoever puts it in its place later. What is
+        missing of the folders above a file is made.
+      - Not below a folder by default.
+    type: str
+    default: ""
   secret_contents:
     description:
       - Contents of files by their path, never shown. With O(files[].secret) the action plugin puts them here.
@@ -204,6 +211,15 @@ def regular(module, entry):
     return True, {"before_header": path, "before": text(found), "after_header": path, "after": text(wanted)}
 
 
+def move_below(module, entry, folder):
+    secrets, path = module.params["secret_contents"], entry["path"]
+    entry["path"] = folder + path
+    if path in secrets:
+        secrets[entry["path"]] = secrets.pop(path)
+    if not module.check_mode:
+        make_directories(module, os.path.dirname(entry["path"]))
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -225,14 +241,18 @@ def main():
                     "mode": {"type": "str"},
                 },
             },
+            "below": {"type": "str", "default": ""},
             "secret_contents": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
     kinds = {"file": regular, "directory": directory, "absent": absent}
     changed_paths, diff = [], []
+    below = module.params["below"].rstrip("/")
     for entry in module.params["files"]:
         try:
+            if below:
+                move_below(module, entry, below)
             changed, difference = kinds[entry["state"]](module, entry)
         except OSError as exc:
             module.fail_json(msg=f"{entry['path']}: {exc.strerror or exc}", changed_paths=changed_paths)

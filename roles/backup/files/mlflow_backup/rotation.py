@@ -5,8 +5,13 @@ import re
 import time
 
 
+def of_host(host):
+    """How a name begins."""
+    return "mlflow-" + re.sub(r"[^A-Za-z0-9_.-]", "_", host)
+
+
 def archive_name(host, now):
-    return "mlflow-{}-{}.tar.gz".format(re.sub(r"[^A-Za-z0-9_.-]", "_", host), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)))
+    return "{}-{}.tar.gz".format(of_host(host), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)))
 
 
 def archives(directory, host):

@@ -12,6 +12,7 @@ from . import artifacts, database, entries, judge, release, rows, scratch, servi
 from .account import acting_as
 from .places import make_staged, staged_folder
 from .problems import Problem
+from .rotation import of_host
 from .switch import CONTENT, OUTCOME, Switch, stamp, tell
 
 UPGRADED, REHEARSAL = "upgraded.json", "rehearsal.json"
@@ -221,7 +222,7 @@ class Rollback(Migration):
         with self.side_by_side(part["source"], part["live"]) as both:
             about["since"] = {"rows": rows.count_since(both, state["seeded"]), "gone": rows.gone(both)}
             if about["since"]["rows"] or about["since"]["gone"]:
-                about["file"] = os.path.join(self.settings["directory"], f"mlflow-{self.settings['host']}-since-{state['now']}.jsonl")
+                about["file"] = os.path.join(self.settings["directory"], f"{of_host(self.settings['host'])}-since-{state['now']}.jsonl")
                 header = {"since": about["upgraded"], "saved": state["now"], "release": about["from"], "schema": both.revision("new")}
                 rows.save(both, state["seeded"], about["file"], header)
                 tell(f"Saved as {about['file']}.")

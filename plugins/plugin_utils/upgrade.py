@@ -1,0 +1,144 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From which release a host goes to which, and back, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import os.path
+
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.backup import amount
+from jinja2.filters import do_int
+
+# How tables are called in a sentence.
+WORDS = (("experiments", "experiment"), ("runs", "run"), ("metrics", "metric"), ("params", "param"), ("tags", "tag"),
+         ("registered_models", "model"), ("model_versions", "version"))  # fmt: skip
+
+
+def stack_of(release):
+    """Name of the stack that a release was made of: its folder is called after it and a digest."""
+    return release.rpartition("-")[0]
+
+
+def common_problems(settings, looked, check_mode):
+    missing = [one["item"] for one in looked if not one["stat"]["exists"]]
+    if missing and not check_mode:
+        yield f"{' and '.join(missing)} is not there, so there is no MLflow: run playbooks/mlflow.yml first."
+    if settings["mlops_database_host"]:
+        yield ("MLflow's database is PostgreSQL (mlops_database_host), and only SQLite can be upgraded and rolled back by these playbooks yet. "
+               "mlflow.yml with the new mlops_stack upgrades it in place, after a copy.")  # fmt: skip
+    if do_int(settings["upgrade_start_timeout"]) < 1:
+        yield f"upgrade_start_timeout is {settings['upgrade_start_timeout']}: set it to 1 or more."
+
+
+def upgrade_problems(settings, looked, check_mode):
+    """looked: what was found of MLflow's Python and of its settings."""
+    return list(common_problems(settings, looked, check_mode))
+
+
+def upgrade_links(found, live):
+    """What is switched of the links, and which releases that is about.
+
+    found: what a host says of each: where live ones lead, then the staged ones, in the order of live; - of what is no link.
+    live: their paths: the release, its Java, its Python.
+    """
+    now, then = found[:len(live)], found[len(live):]
+    # A Java or Python that is used where it is has no link of ours.
+    links = {path: target for path, was, target in zip(live, now, then) if target not in ("-", was, path)}
+    return {"links": links, "from": os.path.basename(now[0]), "to": os.path.basename(then[0])}
+
+
+def duration(seconds):
+    return amount(seconds, "second") if seconds < 90 else amount(round(seconds / 60), "minute")
+
+
+def upgrade_announcement(plan, rehearsal, check_mode):
+    """What is about to be done, or would be. rehearsal: text of what the last one on this host has left, or nothing."""
+    if not plan["links"]:
+        return f"{plan['to']} is live already: nothing is to be upgraded. mlflow.yml brings settings up to date."
+    if not check_mode:
+        return f"Upgrading from {plan['from']} to {plan['to']}."
+    last = json.loads(rehearsal) if rehearsal else None
+    said = [f"From {plan['from']} it would go to a release of the stack {stack_of(plan['to'])}",
+            "JDK, Python and packages would be installed beside what serves, an archive made, and the upgrade of the database rehearsed on a copy",
+            "Then MLflow and the Fire MLOps server would be stopped, switched and started; served models would go on"]  # fmt: skip
+    if last:
+        said.append(f"The last rehearsal, {last['at']} from {last['from']} to {last['to']}, took {duration(last['seconds'])}: MLflow would be away "
+                    "for that and its start")
+    else:
+        said.append("How long MLflow would be away is not known before the first rehearsal")
+    return " ".join(f"{one}." for one in [*said, "Nothing was changed"])
+
+
+def upgrade_outcome(text, said, unit):
+    """What the program has written down of the switch: done, and why not. said: by systemd, if there is nothing."""
+    outcome = json.loads(text) if text else {"why": f"The switch did not begin: {said}. journalctl -u {unit} says more."}
+    doing = outcome.get("doing", "")
+    why = f"{doing}: {outcome['why']}" if doing and "why" in outcome else outcome.get("why", "")
+    return {**outcome, "done": outcome.get("upgraded", outcome.get("rolled_back", False)), "why": why}
+
+
+def kept(outcome):
+    if outcome["kept"]:
+        yield f"What served before is kept as {' and '.join(outcome['kept'])}: remove it when it is not needed any more"
+
+
+def upgrade_message(outcome):
+    schema = outcome["schema"]
+    parts = [f"MLflow runs {outcome['to']} instead of {outcome['from']}",
+             f"Its database has the schema {schema['to']} instead of {schema['from']}, with every row that it had"
+             if schema["from"] != schema["to"] else "Its database is as it was",
+             f"It was away for {amount(outcome['downtime'], 'second')}", *outcome["notes"], *kept(outcome),
+             "rollback.yml goes back to it"]  # fmt: skip
+    if outcome["archive"]:
+        parts.append(f"The archive from before is {outcome['archive']}")
+    parts.append("Served models went on with the release that they were started with; verify.yml proves the site")
+    return " ".join(f"{part.rstrip('.')}." for part in parts)
+
+
+def rows_in_words(rows):
+    said = [amount(rows[table], word) for table, word in WORDS if rows.get(table)]
+    others = sum(number for table, number in rows.items() if table not in dict(WORDS))
+    return ", ".join([*said, *([amount(others, "other row")] if others else [])])
+
+
+def rollback_plan(upgraded, stack):
+    """Whether there is something to go back to that the inventory asks for. upgraded: what the last upgrade that was not rolled back has left, as
+    text, or nothing."""
+    last = json.loads(upgraded) if upgraded else None
+    return {"last": last, "due": bool(last) and stack == stack_of(last["from"])}
+
+
+def rollback_problems(settings, looked, plan, check_mode):
+    problems, last, stack = list(common_problems(settings, looked, check_mode)), plan["last"], settings["mlops_stack"]
+    if last and not plan["due"] and stack != stack_of(last["to"]):
+        problems.append(f"The last upgrade was from {last['from']} to {last['to']}, and mlops_stack is {stack}: set it to {stack_of(last['from'])}, "
+                        "to which rollback.yml goes back.")
+    return problems
+
+
+def rollback_announcement(plan, check_mode):
+    last = plan["last"]
+    if not last:
+        return "There is no upgrade of this host that could be rolled back: nothing is to be done."
+    if not plan["due"]:
+        return (f"{last['to']} is live, as mlops_stack says: nothing is to be done. To go back to {last['from']}, set mlops_stack to "
+                f"{stack_of(last['from'])}; mlflow.yml would go forward again otherwise.")  # fmt: skip
+    what = f"from {last['to']} to {last['from']}, with the database as it was at {last['at']}"
+    if check_mode:
+        return f"It would go back {what}. What was logged since, and so is not in that database, would be saved as a file first. Nothing was changed."
+    return f"Going back {what}."
+
+
+def rollback_message(outcome):
+    since = outcome["since"]
+    parts = [f"MLflow runs {outcome['to']} again, instead of {outcome['from']}, with the database of {outcome['upgraded']}"
+             if since else f"MLflow runs {outcome['to']} again, instead of {outcome['from']}, with the database as it is",
+             f"It was away for {amount(outcome['downtime'], 'second')}"]  # fmt: skip
+    if outcome["file"]:
+        logged = rows_in_words(since["rows"]) or "nothing"
+        parts.append(f"Since then were logged or changed: {logged}. It is saved as {outcome['file']}, and no part of the database any more")
+    elif since:
+        parts.append("Nothing was logged since")
+    return " ".join(f"{part.rstrip('.')}." for part in [*parts, *outcome["notes"], *kept(outcome)])
