@@ -1,0 +1,58 @@
+"""Fills an MLflow with what an upgrade has to keep: odd values, nested and deleted runs, deleted experiments, versions in all stages.
+
+    fill_mlflow.py TRACKING_URI RUNS
+"""
+
+import math
+import os
+import sys
+import tempfile
+
+import mlflow
+from mlflow.tracking import MlflowClient
+
+STAGES = ["Archived", "Staging", "Production", "None"]
+
+
+def log(number, folder):
+    with mlflow.start_run(run_name=f"run {number}"):
+        mlflow.log_params({"depth": number, "text": f"ä'\"\\ {number}", "long": "x" * 500})
+        mlflow.set_tags({"odd": number % 2, "note": f"line one\nline two {number}", "long": "ü" * 4000})
+        for step in range(5):
+            mlflow.log_metric("loss", 1 / (number + step + 1), step=step)
+        for value in (math.nan, math.inf, -math.inf):
+            mlflow.log_metric("odd one", value, step=-1)
+        path = os.path.join(folder, f"file {number}.bin")
+        with open(path, "wb") as file:
+            file.write(os.urandom(1000 + number))
+        mlflow.log_artifact(path, "outputs/of it")
+        with mlflow.start_run(nested=True):
+            mlflow.log_metric("inner", number)
+
+
+def main():
+    uri, number = sys.argv[1], int(sys.argv[2])
+    mlflow.set_tracking_uri(uri)
+    client, name = MlflowClient(), f"upgraded {number}"
+    mlflow.set_experiment(name)
+    with tempfile.TemporaryDirectory() as folder:
+        for one in range(number):
+            log(one, folder)
+    experiment = client.get_experiment_by_name(name).experiment_id
+    runs = client.search_runs([experiment])
+    client.delete_run(runs[0].info.run_id)
+    client.set_experiment_tag(experiment, "mlflow.note.content", "a note")
+    deleted = client.create_experiment(f"deleted {number}", tags={"a": "b"})
+    client.create_run(deleted)
+    client.delete_experiment(deleted)
+    for model in (f"m{number}", f"a model ä {number}"):
+        client.create_registered_model(model, tags={"team": "risk"}, description="A model")
+        for place, stage in enumerate(STAGES):
+            run = runs[place % len(runs)]
+            version = client.create_model_version(model, run.info.artifact_uri + "/outputs", run.info.run_id, tags={"k": str(place)}, description="v")
+            if stage != "None":
+                client.transition_model_version_stage(model, version.version, stage)
+    client.delete_model_version(f"m{number}", "1")
+
+
+main()

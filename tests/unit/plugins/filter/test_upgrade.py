@@ -1,0 +1,102 @@
+# Copyright (c) Sparkflows MLOps collection contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
+
+FILTERS = FilterModule().filters()
+LIVE = ["/opt/mlflow/current", "/opt/mlflow/java", "/opt/mlflow/python"]
+NOW = ["/opt/mlflow/releases/guide-1.30-aaa", "/usr/lib/jvm/java-8-openjdk-amd64", "/opt/mlflow/pythons/source-1"]
+NEXT = ["/opt/mlflow/releases/mlflow-3-bbb", "/usr/lib/jvm/java-17-openjdk-amd64", "/usr"]
+SETTINGS = {"mlops_database_host": "", "mlops_stack": "mlflow-3", "upgrade_start_timeout": "120"}
+THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}}]
+LAST = {"from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "at": "20261127T120000Z"}
+OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3, "notes": ["A note."],
+           "kept": ["/var/lib/mlflow/db/mlflow.db.before-20261127T120000Z"], "archive": "/a.tar.gz"}  # fmt: skip
+
+
+def test_links_that_are_switched():
+    assert FILTERS["upgrade_links"](NOW + NEXT, LIVE) == {"links": dict(zip(LIVE, NEXT)), "from": "guide-1.30-aaa", "to": "mlflow-3-bbb"}
+    assert FILTERS["upgrade_links"](NOW + NOW, LIVE)["links"] == {}
+    # The same Python for both, and a Java that is used where it is, so that there is no link to it.
+    found = [*NOW[:1], "-", NOW[2], NEXT[0], "/opt/jdk", NOW[2]]
+    assert FILTERS["upgrade_links"](found, [LIVE[0], "/opt/jdk", LIVE[2]])["links"] == {LIVE[0]: NEXT[0]}
+    # In check mode nothing is staged.
+    assert FILTERS["upgrade_links"]([*NOW, NEXT[0], "-", "-"], LIVE)["links"] == {LIVE[0]: NEXT[0]}
+
+
+@pytest.mark.parametrize(("changed", "words"), [
+    ({}, None), ({"upgrade_start_timeout": "0"}, "upgrade_start_timeout is 0: set it to 1 or more"),
+    ({"mlops_database_host": "db1"}, "only SQLite can be upgraded and rolled back by these playbooks yet"),
+])  # fmt: skip
+def test_settings(changed, words):
+    problems = FILTERS["upgrade_problems"]({**SETTINGS, **changed}, THERE, False)
+    assert len(problems) == (words is not None) and all(words in problem for problem in problems)
+
+
+def test_there_has_to_be_an_mlflow():
+    none = [{**one, "stat": {"exists": False}} for one in THERE]
+    (problem,) = FILTERS["upgrade_problems"](SETTINGS, none, False)
+    assert problem.startswith("/opt/mlflow/current/bin/python and /etc/mlflow/mlflow.env is not there") and "playbooks/mlflow.yml" in problem
+    assert FILTERS["upgrade_problems"](SETTINGS, none, True) == []
+
+
+def test_what_is_about_to_be_done():
+    plan = FILTERS["upgrade_links"](NOW + NEXT, LIVE)
+    assert FILTERS["upgrade_announcement"](plan, "", False) == "Upgrading from guide-1.30-aaa to mlflow-3-bbb."
+    said = FILTERS["upgrade_announcement"](plan, "", True)
+    assert "would go to a release of the stack mlflow-3" in said and "is not known before the first rehearsal" in said
+    assert said.endswith("Nothing was changed.")
+    rehearsal = {"at": "20261127T110000Z", "from": "guide-1.30-aaa", "to": "mlflow-2-c", "seconds": 12.5}
+    assert "took 12.5 seconds" in FILTERS["upgrade_announcement"](plan, json.dumps(rehearsal), True)
+    assert "took 4 minutes" in FILTERS["upgrade_announcement"](plan, json.dumps({**rehearsal, "seconds": 230.1}), True)
+    assert FILTERS["upgrade_announcement"]({**plan, "links": {}}, "", False).startswith("mlflow-3-bbb is live already: nothing is to be upgraded")
+
+
+def test_what_came_of_it():
+    outcome = FILTERS["upgrade_outcome"](json.dumps(OUTCOME), "", "mlflow-upgrade")
+    assert outcome["done"] and outcome["why"] == ""
+    said = FILTERS["upgrade_message"](outcome)
+    assert said.startswith("MLflow runs mlflow-3-bbb instead of guide-1.30-aaa. Its database has the schema dc instead of 97, with every row that it had.")
+    assert "away for 12.3 seconds. A note. What served before is kept as /var/lib" in said and "archive from before is /a.tar.gz" in said
+    same = {**outcome, "schema": {"from": "dc", "to": "dc"}, "kept": [], "archive": ""}
+    assert "Its database is as it was." in FILTERS["upgrade_message"](same) and "is kept as" not in FILTERS["upgrade_message"](same)
+    failed = {"upgraded": False, "doing": "Starting MLflow", "why": "It does not start. What served before is in its place again, and serves."}
+    outcome = FILTERS["upgrade_outcome"](json.dumps(failed), "", "mlflow-upgrade")
+    assert not outcome["done"] and outcome["why"].startswith("Starting MLflow: It does not start. What served")
+    outcome = FILTERS["upgrade_outcome"]("", "Unit not found.", "mlflow-upgrade")
+    assert not outcome["done"] and "did not begin: Unit not found" in outcome["why"] and "journalctl -u mlflow-upgrade" in outcome["why"]
+
+
+@pytest.mark.parametrize(("stack", "record", "due", "words", "problem"), [
+    ("guide-1.30", LAST, True, "Going back from mlflow-3-bbb to guide-1.30-aaa", None),
+    # The inventory says that the new one is wanted: a second run, or one that was not meant.
+    ("mlflow-3", LAST, False, "mlflow-3-bbb is live, as mlops_stack says: nothing is to be done. To go back to guide-1.30-aaa, set mlops_stack to", None),
+    ("mlflow-2", LAST, False, None, "mlops_stack is mlflow-2: set it to guide-1.30, to which rollback.yml goes back"),
+    ("mlflow-3", None, False, "There is no upgrade of this host that could be rolled back: nothing is to be done", None),
+    # Another lock of the same stack.
+    ("mlflow-3", {**LAST, "from": "mlflow-3-aaa"}, True, "Going back from mlflow-3-bbb to mlflow-3-aaa", None),
+])  # fmt: skip
+def test_what_is_rolled_back(stack, record, due, words, problem):
+    plan = FILTERS["rollback_plan"](json.dumps(record) if record else "", stack)
+    assert plan == {"last": record, "due": due}
+    problems = FILTERS["rollback_problems"]({**SETTINGS, "mlops_stack": stack}, THERE, plan, False)
+    assert len(problems) == (problem is not None) and all(problem in one for one in problems)
+    if words:
+        assert words in FILTERS["rollback_announcement"](plan, False)
+    assert ("Nothing was changed" in FILTERS["rollback_announcement"](plan, True)) == due
+
+
+def test_what_was_rolled_back():
+    back = {"rolled_back": True, "from": "mlflow-3-bbb", "to": "guide-1.30-aaa", "downtime": 3, "notes": [], "kept": ["/db.before-2"], "upgraded": "T1",
+            "since": {"rows": {"runs": 1, "metrics": 20, "traces": 3}, "gone": {}}, "file": "/s.jsonl"}  # fmt: skip
+    said = FILTERS["rollback_message"](back)
+    assert "Since then were logged or changed: 1 run, 20 metrics, 3 other rows. It is saved as /s.jsonl" in said and "/db.before-2" in said
+    assert "with the database of T1" in said
+    assert "Nothing was logged since." in FILTERS["rollback_message"]({**back, "file": "", "since": {"rows": {}, "gone": {}}})
+    assert "with the database as it is" in FILTERS["rollback_message"]({**back, "file": "", "since": {}})
