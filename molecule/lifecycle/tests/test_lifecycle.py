@@ -1,0 +1,206 @@
+"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while a model is served, with failures and kills on the way. The tests build on each other."""
+
+import json
+import subprocess
+
+import pytest
+import yaml
+from conftest import LAB, PROJECT, content, play, with_mlflow
+
+HOST, TRACKING = f"{LAB}-mlflow1", "http://127.0.0.1:5000"
+VARIABLES = yaml.safe_load((PROJECT / "molecule/lifecycle/inventory/group_vars/all/lifecycle.yml").read_text(encoding="utf-8"))
+ROWS = json.dumps(VARIABLES["serving_sample"])
+STATE = "/var/lib/mlflow-restore"
+# Sends rows until a file is there. How many were answered, with what, and what failed.
+TRAFFIC = """
+import json, os, sys, time, urllib.request
+url, body, end = sys.argv[1:]
+answers, failures = {}, []
+while not os.path.exists(end):
+    try:
+        request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read().decode()
+        answers[text] = answers.get(text, 0) + 1
+    except OSError as exc:
+        failures.append([time.time(), str(exc)])
+    time.sleep(0.05)
+print(json.dumps([answers, failures]))
+"""
+# The program, which is killed when it says that.
+KILLED = """import os, sys
+sys.path.insert(0, "/opt/mlflow/libexec")
+from mlflow_backup import command, switch, upgrade
+def tell(text):
+    print(text, file=sys.stderr, flush=True)
+    if text.startswith(sys.argv[1]):
+        os.kill(os.getpid(), 9)
+switch.tell = upgrade.tell = tell
+sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
+"""
+STEPS = ["Stopping", "Copying", "Upgrading the copy", "Comparing the copy", "Opening the copy", "Changing SqliteFile", "Changing Entries", "Starting",
+         "Asking", "Proven"]  # fmt: skip
+
+
+@pytest.fixture(name="run", scope="module")
+def fixture_run(tmp_path_factory):
+    """A run of a playbook with a stack, and more variables of the group mlflow."""
+    path = tmp_path_factory.mktemp("inventory") / "lifecycle.yml"
+
+    def run(playbook, stack, *arguments, **variables):
+        path.write_text(json.dumps({"mlflow": {"vars": {"mlops_stack": stack, **variables}}}), encoding="utf-8")
+        return play(f"--inventory={path}", f"playbooks/{playbook}.yml", "--diff", *arguments)
+
+    return run
+
+
+@pytest.fixture(name="traffic", scope="module", autouse=True)
+def fixture_traffic(sparkflows, address):
+    """Requests to the served model, from the first test to the last."""
+    sparkflows.run("rm -f /tmp/traffic.end")
+    process = subprocess.Popen(["docker", "exec", f"{LAB}-sparkflows1", "python3", "-c", TRAFFIC, f"http://{address}:5001/invocations", ROWS,
+                                "/tmp/traffic.end"], stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def end():
+        sparkflows.run_expect([0], "touch /tmp/traffic.end")
+        return json.loads(process.communicate(timeout=120)[0])
+
+    yield end
+    if process.poll() is None:
+        end()
+
+
+def release(mlflow):
+    return mlflow.check_output("readlink /opt/mlflow/current").rpartition("/")[2].rpartition("-")[0]
+
+
+def log(number):
+    assert with_mlflow("log_runs.py", TRACKING, str(number), "-").communicate(timeout=600)[0].split() == [str(number)]
+
+
+def process(mlflow, unit="mlflow.service"):
+    return mlflow.check_output(f"systemctl show --property=MainPID,ExecMainStartTimestamp {unit}")
+
+
+def same(then, now):
+    """All that both MLflows know of."""
+    assert then["experiments"] == now["experiments"] and then["models"] == now["models"] and set(then["runs"]) == set(now["runs"])
+    for name, run in then["runs"].items():
+        other = now["runs"][name]
+        parts = ("params", "tags", "metrics", "artifacts")
+        assert {part: run[part] for part in parts} == {part: other[part] for part in parts}, name
+        common = set(run["info"]) & set(other["info"])
+        assert {"status", "start_time", "end_time", "lifecycle_stage"} <= common
+        assert {key: run["info"][key] for key in common} == {key: other["info"][key] for key in common}, name
+
+
+@pytest.fixture(name="seen", scope="module")
+def fixture_seen():
+    """What there was after each step."""
+    return {}
+
+
+@pytest.fixture(name="killed_at")
+def fixture_killed_at(mlflow):
+    """The switch is killed at a step, and whoever comes after it, too, if nothing is to be put right yet."""
+    folder = "/etc/systemd/system/mlflow-upgrade.service.d"
+
+    def arrange(step, python, recovered=True):
+        mlflow.run_expect([0], f"mkdir -p {folder} && echo %s > /opt/killed.py", KILLED)
+        unit = f'[Service]\nExecStart=\nExecStart={python} -B /opt/killed.py "{step}"\n' + ("" if recovered else "ExecStopPost=\n")
+        mlflow.run_expect([0], "echo %s > %s/kill.conf", unit, folder)
+
+    yield arrange
+    mlflow.run_expect([0], f"rm -rf {folder}; systemctl daemon-reload; systemctl reset-failed mlflow-upgrade.service || true")
+
+
+def test_check_mode_changes_nothing(mlflow, run, seen):
+    log(20)
+    seen["guide-1.30"] = content(TRACKING)
+    before, paths = process(mlflow), mlflow.check_output("find /opt/mlflow -maxdepth 2 | sort")
+    done = run("upgrade", "mlflow-2", "--check")
+    assert done.returncode == 0, done.text
+    assert "it would go to a release of the stack mlflow-2" in done.text and "Nothing was changed" in done.text
+    assert process(mlflow) == before and mlflow.check_output("find /opt/mlflow -maxdepth 2 | sort") == paths
+    assert not mlflow.file(STATE).exists and not mlflow.file("/etc/systemd/system/mlflow-upgrade.service").exists
+
+
+def upgraded(mlflow, run, stack, then):
+    model = process(mlflow, "mlflow-model@steady")
+    done = run("upgrade", stack)
+    assert done.returncode == 0, done.text
+    assert release(mlflow) == stack and f"MLflow runs {stack}-" in done.text and "with every row that it had" in done.text, done.text
+    same(then, content(TRACKING))
+    # The model goes on with what it was started with.
+    assert process(mlflow, "mlflow-model@steady") == model
+    assert sorted(mlflow.check_output(f"ls -A {STATE}").split()) == ["outcome.json", "rehearsal.json", "upgraded.json"]
+    assert not mlflow.file("/opt/mlflow/next").exists
+    print(json.loads(mlflow.check_output(f"cat {STATE}/outcome.json"))["downtime"])
+
+
+def test_to_2(mlflow, run, seen):
+    upgraded(mlflow, run, "mlflow-2", seen["guide-1.30"])
+
+
+def test_a_second_run_changes_nothing(mlflow, run):
+    for playbook in ("upgrade", "mlflow"):
+        done = run(playbook, "mlflow-2")
+        assert done.returncode == 0 and set(done.changed.values()) == {0}, done.text
+
+
+def test_a_new_mlflow_that_does_not_start(mlflow, run, seen):
+    log(5)
+    seen["mlflow-2"] = content(TRACKING)
+    done = run("upgrade", "mlflow-3", mlflow_server_environment={"MLFLOW_GUNICORN_OPTS": "--no-such-option"}, upgrade_start_timeout=20)
+    assert done.returncode != 0 and "MLflow does not answer within 20 seconds" in done.text and "Starting MLflow" in done.text, done.text
+    assert "What served before is in its place again, and serves" in done.text
+    assert release(mlflow) == "mlflow-2" and content(TRACKING) == seen["mlflow-2"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_while_it_switches(mlflow, run, seen, killed_at, step):
+    target = mlflow.check_output("ls -d /opt/mlflow/releases/mlflow-3-*")
+    killed_at(step, f"{target}/bin/python")
+    done = run("upgrade", "mlflow-3")
+    assert done.returncode != 0 and "The upgrade was cut off" in done.text and "is in its place again, and serves" in done.text, done.text
+    assert release(mlflow) == "mlflow-2" and content(TRACKING) == seen["mlflow-2"] and mlflow.service("fire-mlops-server").is_running
+    assert mlflow.check_output("find /var/lib/mlflow /opt/mlflow /etc/mlflow /etc/systemd/system -maxdepth 2 -name '.mlflow-*'") == ""
+
+
+def test_to_3(mlflow, run, seen):
+    upgraded(mlflow, run, "mlflow-3", seen["mlflow-2"])
+
+
+def test_back_to_2(mlflow, run, seen):
+    log(3)
+    assert len(content(TRACKING)["runs"]) > len(seen["mlflow-2"]["runs"])
+    done = run("rollback", "mlflow-3")
+    assert done.returncode == 0 and set(done.changed.values()) == {0} and "set mlops_stack to mlflow-2" in done.text, done.text
+    done = run("rollback", "mlflow-2")
+    assert done.returncode == 0 and release(mlflow) == "mlflow-2", done.text
+    assert content(TRACKING) == seen["mlflow-2"] and "Since then were logged or changed: " in done.text
+    path = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-since-*.jsonl")
+    lines = [json.loads(line) for line in mlflow.check_output(f"cat {path}").splitlines()]
+    assert lines[0]["rows"]["runs"] == sum(line.get("table") == "runs" for line in lines) == 6
+    for playbook in ("rollback", "mlflow"):
+        done = run(playbook, "mlflow-2")
+        assert done.returncode == 0 and set(done.changed.values()) == {0}, done.text
+    log(1)
+
+
+def test_no_request_to_the_served_model_has_failed(traffic):
+    answers, failures = traffic()
+    print(answers)
+    assert list(answers) == ["[101.0, 102.0]"] and failures == []
+
+
+def test_a_host_that_goes_down_while_it_switches(mlflow, run, killed_at):
+    before = content(TRACKING)
+    target = mlflow.check_output("ls -d /opt/mlflow/releases/mlflow-3-*")
+    # All is new, MLflow is stopped, and nobody has proven it.
+    killed_at("Starting", f"{target}/bin/python", recovered=False)
+    done = run("upgrade", "mlflow-3")
+    assert done.returncode != 0 and release(mlflow) == "mlflow-3" and not mlflow.service("mlflow").is_running, done.text
+    subprocess.run(["docker", "restart", "--time", "5", HOST], check=True, stdout=subprocess.DEVNULL)
+    mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
+    assert release(mlflow) == "mlflow-2" and content(TRACKING) == before
