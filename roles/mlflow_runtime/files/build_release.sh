@@ -89,12 +89,15 @@ checked=$!
 wait "$checked"
 wait "$removed"
 
-# The live release stays for a rollback, and so does one that a served model still runs with; what came before goes. Its mark goes first: half a release
-# must not look like one.
+# The live release stays for a rollback, and so does one that a served model still runs with, or that rollback.yml would go back to; what came before
+# goes. Its mark goes first: half a release must not look like one.
 live=$(readlink -f "$link" || true)
+wanted() {
+  grep -qsF "=$1/" /etc/systemd/system/mlflow-model@*.service || grep -qsF "\"$1\"" /var/lib/mlflow-restore/upgraded.json
+}
 for old in "$releases"/*/; do
   old=${old%/}
-  [ "$old" = "$release" ] || [ "$old" = "$live" ] || grep -qsF "=$old/" /etc/systemd/system/mlflow-model@*.service || { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
+  [ "$old" = "$release" ] || [ "$old" = "$live" ] || wanted "$old" || { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
 done
 sync -f "$release"
 touch "$release/.complete"
