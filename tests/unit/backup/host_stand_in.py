@@ -76,6 +76,7 @@ def stand_in(set_attribute, folder, effects=None):
     set_attribute(scratch, "content", content)
     set_attribute(release, "schemas", lambda: (NEWEST, {NEWEST, OLDER}))
     set_attribute(release, "upgrade", upgrade)
+    set_attribute(release, "load", lambda: None)
     set_attribute(release, "version", lambda: "1.30.1")
     systemd = Systemd(folder)
     set_attribute(services, "systemctl", effects.counted(systemd) if effects else systemd)

@@ -37,6 +37,16 @@ def schemas():
     return scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()}
 
 
+def load():
+    """What takes seconds, so that it is not to be waited for later."""
+    os.environ.update(QUIET)
+    from mlflow import db
+    from mlflow.store.model_registry import sqlalchemy_store as registry
+    from mlflow.store.tracking import sqlalchemy_store as tracking
+
+    return db, registry, tracking
+
+
 def upgrade(uri):
     """As MLflow's own service does it before its start (mlflow_schema.py)."""
     os.environ.update(QUIET)

@@ -53,6 +53,10 @@ class Migration(Switch):
             database.Sqlite.copy("sqlite:///" + source, part["staged"])
             os.chmod(part["staged"], 0o640)
 
+    def switch(self):
+        release.load()
+        return super().switch()
+
     @contextmanager
     def side_by_side(self, old, new):
         with ExitStack() as stack:
