@@ -16,8 +16,8 @@ NEXT = ["/opt/mlflow/releases/mlflow-3-bbb", "/usr/lib/jvm/java-17-openjdk-amd64
 SETTINGS = {"mlops_database_host": "", "mlops_stack": "mlflow-3", "upgrade_start_timeout": "120"}
 THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}}]
 LAST = {"from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "at": "20261127T120000Z"}
-OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3, "notes": ["A note."],
-           "kept": ["/var/lib/mlflow/db/mlflow.db.before-20261127T120000Z"], "archive": "/a.tar.gz"}  # fmt: skip
+OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3,
+           "notes": ["A note."], "kept": ["/var/lib/mlflow/db/mlflow.db.before-20261127T120000Z"], "archive": "/a.tar.gz"}  # fmt: skip
 
 
 def test_links_that_are_switched():
@@ -62,7 +62,7 @@ def test_what_came_of_it():
     outcome = FILTERS["upgrade_outcome"](json.dumps(OUTCOME), "", "mlflow-upgrade")
     assert outcome["done"] and outcome["why"] == ""
     said = FILTERS["upgrade_message"](outcome)
-    assert said.startswith("MLflow runs mlflow-3-bbb instead of guide-1.30-aaa. Its database has the schema dc instead of 97, with every row that it had.")
+    assert said.startswith("MLflow runs mlflow-3-bbb instead of guide-1.30-aaa. Its database has the schema dc instead of 97, with every row that it")
     assert "away for 12.3 seconds. A note. What served before is kept as /var/lib" in said and "archive from before is /a.tar.gz" in said
     same = {**outcome, "schema": {"from": "dc", "to": "dc"}, "kept": [], "archive": ""}
     assert "Its database is as it was." in FILTERS["upgrade_message"](same) and "is kept as" not in FILTERS["upgrade_message"](same)
@@ -76,7 +76,7 @@ def test_what_came_of_it():
 @pytest.mark.parametrize(("stack", "record", "due", "words", "problem"), [
     ("guide-1.30", LAST, True, "Going back from mlflow-3-bbb to guide-1.30-aaa", None),
     # The inventory says that the new one is wanted: a second run, or one that was not meant.
-    ("mlflow-3", LAST, False, "mlflow-3-bbb is live, as mlops_stack says: nothing is to be done. To go back to guide-1.30-aaa, set mlops_stack to", None),
+    ("mlflow-3", LAST, False, "is live, as mlops_stack says: nothing is to be done. To go back to guide-1.30-aaa, set mlops_stack to", None),
     ("mlflow-2", LAST, False, None, "mlops_stack is mlflow-2: set it to guide-1.30, to which rollback.yml goes back"),
     ("mlflow-3", None, False, "There is no upgrade of this host that could be rolled back: nothing is to be done", None),
     # Another lock of the same stack.
@@ -93,8 +93,8 @@ def test_what_is_rolled_back(stack, record, due, words, problem):
 
 
 def test_what_was_rolled_back():
-    back = {"rolled_back": True, "from": "mlflow-3-bbb", "to": "guide-1.30-aaa", "downtime": 3, "notes": [], "kept": ["/db.before-2"], "upgraded": "T1",
-            "since": {"rows": {"runs": 1, "metrics": 20, "traces": 3}, "gone": {}}, "file": "/s.jsonl"}  # fmt: skip
+    back = {"rolled_back": True, "from": "mlflow-3-bbb", "to": "guide-1.30-aaa", "downtime": 3, "notes": [], "kept": ["/db.before-2"],
+            "upgraded": "T1", "since": {"rows": {"runs": 1, "metrics": 20, "traces": 3}, "gone": {}}, "file": "/s.jsonl"}  # fmt: skip
     said = FILTERS["rollback_message"](back)
     assert "Since then were logged or changed: 1 run, 20 metrics, 3 other rows. It is saved as /s.jsonl" in said and "/db.before-2" in said
     assert "with the database of T1" in said

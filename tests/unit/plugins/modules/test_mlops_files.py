@@ -21,10 +21,11 @@ CANARY = "canary-4c1f"
 def fixture_run(capsys):
     """Run the module, as Ansible does, and return its JSON and its raw output."""
 
-    def run(*files, check=False):
+    def run(*files, check=False, below=""):
         files = [dict(OWN, **entry) for entry in files]
         secrets = {entry["path"]: entry.pop("secret") for entry in files if "secret" in entry}
         params = {"files": files, "secret_contents": secrets, "_ansible_check_mode": check, "_ansible_diff": True}
+        params["below"] = below
         params["_ansible_no_log"] = False  # as the controller sends it
         with patch_module_args(params), pytest.raises(SystemExit):
             mlops_files.main()
@@ -70,6 +71,23 @@ def test_changed_content_is_shown_and_a_secret_is_not(run, tmp_path):
     assert str(secret) in result["diff"][1]["prepared"]
     assert CANARY not in output
     assert secret.read_text() == CANARY + "2"
+
+
+def test_below_a_folder_all_is_as_below_the_root(run, tmp_path):
+    files = [
+        {"path": "/none-of-this/etc", "state": "directory", "mode": "0750"},
+        {"path": "/none-of-this/etc/a.env", "secret": CANARY, "mode": "0640"},
+        {"path": "/none-of-this/lib/systemd/a.service", "content": "[Unit]\n"},
+        {"path": "/none-of-this/old", "state": "absent"},
+    ]
+    checked = run(*files, check=True, below=f"{tmp_path}/")[0]
+    assert list(tmp_path.iterdir()) == []
+    result, output = run(*files, below=f"{tmp_path}/")
+    assert CANARY not in output and result["changed_paths"] == checked["changed_paths"] == [f"{tmp_path}{one['path']}" for one in files[:3]]
+    folder = tmp_path / "none-of-this"
+    assert (folder / "etc/a.env").read_text() == CANARY and (folder / "lib/systemd/a.service").read_text() == "[Unit]\n"
+    assert [mode(folder / name) for name in ("etc", "etc/a.env")] == ["0o750", "0o640"] and not os.path.exists("/none-of-this")
+    assert not run(*files, below=str(tmp_path))[0]["changed"]
 
 
 def test_only_the_mode_differs(run, tmp_path):
