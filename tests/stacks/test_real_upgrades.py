@@ -86,8 +86,8 @@ class Site:
     def content(self, stack):
         return json.loads(self.client(stack, PROJECT / "tests/lab/mlflow_content.py"))
 
-    def fill(self, stack, number):
-        self.client(stack, HERE / "fill_mlflow.py", str(number))
+    def fill(self, stack, number, *what):
+        self.client(stack, HERE / "fill_mlflow.py", str(number), *what)
 
     def upgrade(self, stack):
         staged = self.folder / "staged"
@@ -141,7 +141,7 @@ def test_all_is_kept_on_the_way_and_back(site, ways):
         print(f"to {stack}: rehearsed {outcome['rehearsed']} s, away {outcome['downtime']} s")
         # With the client of before, as those who use it have one, and then with its own.
         if stack == ways[-1]:
-            site.fill(stacks[stacks.index(stack) - 1], number * 10)
+            site.fill(stacks[stacks.index(stack) - 1], 10 + number, "runs")
         site.fill(stack, number)
         contents.append(site.content(stack))
     for stack in reversed(stacks[:-1]):
