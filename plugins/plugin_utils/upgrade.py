@@ -46,7 +46,8 @@ def upgrade_links(found, live):
     now, then = found[:len(live)], found[len(live):]
     # A Java or Python that is used where it is has no link of ours.
     links = {path: target for path, was, target in zip(live, now, then) if target not in ("-", was, path)}
-    return {"links": links, "from": os.path.basename(now[0]), "to": os.path.basename(then[0])}
+    # Without a live release nothing is to be upgraded: that is a host of check mode.
+    return {"links": links if now[0] != "-" else {}, "from": os.path.basename(now[0]), "to": os.path.basename(then[0])}
 
 
 def duration(seconds):
@@ -55,6 +56,8 @@ def duration(seconds):
 
 def upgrade_announcement(plan, rehearsal, check_mode):
     """What is about to be done, or would be. rehearsal: text of what the last one on this host has left, or nothing."""
+    if plan["from"] == "-":
+        return "There is no MLflow on this host yet, so nothing would be upgraded: mlflow.yml comes first."
     if not plan["links"]:
         return f"{plan['to']} is live already: nothing is to be upgraded. mlflow.yml brings settings up to date."
     if not check_mode:

@@ -28,6 +28,8 @@ def test_links_that_are_switched():
     assert FILTERS["upgrade_links"](found, [LIVE[0], "/opt/jdk", LIVE[2]])["links"] == {LIVE[0]: NEXT[0]}
     # In check mode nothing is staged.
     assert FILTERS["upgrade_links"]([*NOW, NEXT[0], "-", "-"], LIVE)["links"] == {LIVE[0]: NEXT[0]}
+    bare = FILTERS["upgrade_links"](["-", "-", "-", NEXT[0], "-", "-"], LIVE)
+    assert bare["links"] == {} and FILTERS["upgrade_announcement"](bare, "", True).startswith("There is no MLflow on this host yet")
 
 
 @pytest.mark.parametrize(("changed", "words"), [
