@@ -96,6 +96,7 @@ FILTERS = {
         "upgrade_message",
         "upgrade_outcome",
         "upgrade_problems",
+        "upgrade_rehearsed",
     ),
     "url_host": ("url_host",),
 }

@@ -74,6 +74,16 @@ def upgrade_announcement(plan, rehearsal, check_mode):
     return " ".join(f"{one}." for one in [*said, "Nothing was changed"])
 
 
+def upgrade_rehearsed(prepared):
+    """prepared: what the program says when it has made the upgrade ready."""
+    if prepared["rehearsed"] is None:
+        return (f"{prepared['to']} is ready. It has the schema that the database has, so that nothing of the database would be changed. "
+                "MLflow was not stopped.")  # fmt: skip
+    schema = prepared["schema"]
+    return (f"{prepared['to']} is ready. Its MLflow upgraded a copy of the database from the schema {schema['from']} to {schema['to']} in "
+            f"{duration(prepared['rehearsed'])}, with every row that it had. MLflow was not stopped.")  # fmt: skip
+
+
 def upgrade_outcome(text, said, unit):
     """What the program has written down of the switch: done, and why not. said: by systemd, if there is nothing."""
     outcome = json.loads(text) if text else {"why": f"The switch did not begin: {said}. journalctl -u {unit} says more."}

@@ -125,6 +125,15 @@ def test_check_mode_changes_nothing(mlflow, run, seen):
     assert not mlflow.file(STATE).exists and not mlflow.file("/etc/systemd/system/mlflow-upgrade.service").exists
 
 
+def test_only_rehearsed(mlflow, run, seen):
+    before = process(mlflow)
+    done = run("upgrade", "mlflow-2", upgrade_only_rehearse=True)
+    assert done.returncode == 0 and "with every row that it had. MLflow was not stopped" in done.text, done.text
+    assert process(mlflow) == before and release(mlflow) == "guide-1.30" and content(TRACKING) == seen["guide-1.30"]
+    assert mlflow.check_output(f"ls -A {STATE}").split() == ["rehearsal.json"]
+    assert "The last rehearsal, " in run("upgrade", "mlflow-2", "--check").text
+
+
 def upgraded(mlflow, run, stack, then):
     model = process(mlflow, "mlflow-model@steady")
     done = run("upgrade", stack)

@@ -60,6 +60,13 @@ def test_what_is_about_to_be_done():
     assert FILTERS["upgrade_announcement"]({**plan, "links": {}}, "", False).startswith("mlflow-3-bbb is live already: nothing is to be upgraded")
 
 
+def test_what_a_rehearsal_has_shown():
+    prepared = {"to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "rehearsed": 12.5}
+    said = FILTERS["upgrade_rehearsed"](prepared)
+    assert "from the schema 97 to dc in 12.5 seconds, with every row that it had" in said and said.endswith("MLflow was not stopped.")
+    assert "nothing of the database would be changed" in FILTERS["upgrade_rehearsed"]({**prepared, "rehearsed": None})
+
+
 def test_what_came_of_it():
     outcome = FILTERS["upgrade_outcome"](json.dumps(OUTCOME), "", "mlflow-upgrade")
     assert outcome["done"] and outcome["why"] == ""
