@@ -97,6 +97,7 @@ FILTERS = {
         "upgrade_outcome",
         "upgrade_problems",
         "upgrade_rehearsed",
+        "upgrade_wanted_problems",
     ),
     "url_host": ("url_host",),
 }

@@ -21,6 +21,16 @@ def stack_of(release):
     return release.rpartition("-")[0]
 
 
+def upgrade_wanted_problems(stack, answer):
+    """Whether mlflow.yml would take a SQLite database to another stack in place, with no way back. answer: of a host to where its live release leads;
+    nothing of one that has no database yet, or none in a file."""
+    live = os.path.basename(answer.get("stdout", "").strip())
+    if live and stack_of(live) != stack:
+        return [f"{live} is live with a database, and mlops_stack is {stack}: run playbooks/upgrade.yml first, which tries it on a copy and can go back "
+                f"(rollback.yml undoes the last upgrade). To stay with what is live, set mlops_stack to {stack_of(live)}."]  # fmt: skip
+    return []
+
+
 def common_problems(settings, looked, check_mode):
     missing = [one["item"] for one in looked if not one["stat"]["exists"]]
     if missing and not check_mode:

@@ -125,6 +125,13 @@ def test_check_mode_changes_nothing(mlflow, run, seen):
     assert not mlflow.file(STATE).exists and not mlflow.file("/etc/systemd/system/mlflow-upgrade.service").exists
 
 
+def test_only_an_upgrade_goes_to_another_stack(mlflow, run):
+    before = process(mlflow)
+    done = run("mlflow", "mlflow-2")
+    assert done.returncode != 0 and "run playbooks/upgrade.yml first" in done.text and set(done.changed.values()) == {0}, done.text
+    assert process(mlflow) == before and release(mlflow) == "guide-1.30"
+
+
 def test_only_rehearsed(mlflow, run, seen):
     before = process(mlflow)
     done = run("upgrade", "mlflow-2", upgrade_only_rehearse=True)

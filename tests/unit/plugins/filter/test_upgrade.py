@@ -41,6 +41,16 @@ def test_settings(changed, words):
     assert len(problems) == (words is not None) and all(words in problem for problem in problems)
 
 
+def test_another_stack_takes_an_upgrade():
+    problems = FILTERS["upgrade_wanted_problems"]
+    (problem,) = problems("mlflow-3", {"rc": 0, "stdout": NOW[0] + "\n"})
+    assert problem.startswith("guide-1.30-aaa is live") and "mlops_stack is mlflow-3: run playbooks/upgrade.yml" in problem
+    assert problem.endswith("set mlops_stack to guide-1.30.")
+    # The same stack with another lock, a host without database or release, PostgreSQL.
+    for answer in ({"stdout": NOW[0]}, {"stdout": ""}, {}):
+        assert problems("guide-1.30", answer) == []
+
+
 def test_there_has_to_be_an_mlflow():
     none = [{**one, "stat": {"exists": False}} for one in THERE]
     (problem,) = FILTERS["upgrade_problems"](SETTINGS, none, False)
