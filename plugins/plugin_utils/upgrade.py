@@ -26,8 +26,8 @@ def upgrade_wanted_problems(stack, answer):
     nothing of one that has no database yet, or none in a file."""
     live = os.path.basename(answer.get("stdout", "").strip())
     if live and stack_of(live) != stack:
-        return [f"{live} is live with a database, and mlops_stack is {stack}: run playbooks/upgrade.yml first, which tries it on a copy and can go back "
-                f"(rollback.yml undoes the last upgrade). To stay with what is live, set mlops_stack to {stack_of(live)}."]  # fmt: skip
+        return [f"{live} is live with a database, and mlops_stack is {stack}: run playbooks/upgrade.yml first, which tries it on a copy and can be "
+                f"undone by rollback.yml. To stay with what is live, set mlops_stack to {stack_of(live)}."]  # fmt: skip
     return []
 
 

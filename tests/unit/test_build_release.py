@@ -109,7 +109,7 @@ def fixture_build(tmp_path):
     def run(name, source="uv", uv=recipe.parent / "uv", archive=None, **settings):
         (tmp_path / name).mkdir(exist_ok=True)
         command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, source, "gunicorn", str(tmp_path / "live"),
-                   str(uv), str(archive or tmp_path / "none.tar.gz")]  # fmt: skip
+                   str(uv), str(archive or tmp_path / "none.tar.gz"), str(tmp_path / "units"), str(tmp_path / "state")]  # fmt: skip
         settings = {"TMPDIR": tmp_path / "tmp", **settings}
         return subprocess.run(
             command, input="".join(f"{key}={value}\n" for key, value in settings.items()), env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
@@ -231,6 +231,26 @@ def test_a_release_goes_to_another_host(tmp_path, index, build, suffix):
     done = build("first", packed, archive=archive)
     assert done.returncode != 0 and "No module named 'gunicorn'" in done.stdout, done.stdout
     assert [path.name for path in (tmp_path / "first").iterdir()] == [".lock"] and not archive.exists()
+
+
+def test_a_release_goes_when_nobody_wants_it_any_more(tmp_path, index, build):
+    releases = tmp_path / "first"
+    for name in ("live", "served", "left", "older", "served-1"):
+        (releases / name).mkdir(parents=True)
+        (releases / name / ".complete").touch()
+        (tmp_path / "recipes" / name).mkdir()
+    (tmp_path / "live").symlink_to(releases / "live")
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units/mlflow-model@risk.service").write_text(f"[Service]\nEnvironment=PATH={releases}/served/bin:/usr/bin\n")
+    (tmp_path / "state").mkdir()
+    # As the program of role upgrade writes it: the last upgrade, and the one before it.
+    (tmp_path / "state/upgraded.json").write_text(json.dumps({"parts": [], "previous": {"link": str(releases / "left")}}))
+    # What only mentions one is no reason.
+    (tmp_path / "state/outcome.json").write_text(json.dumps({"link": str(releases / "older")}))
+    done = build("first", UV_DEFAULT_INDEX=index[0])
+    assert done.returncode == 0, done.stdout
+    assert {path.name for path in releases.iterdir()} == {".lock", "release", "live", "served", "left"}
+    assert {path.name for path in (tmp_path / "recipes").iterdir()} == {"one", "uv", "live", "served", "left"}
 
 
 def test_hosts_fetch_the_uv_that_the_tests_use():

@@ -1,12 +1,14 @@
-# build_release.sh <release> <recipe> <python> <uv|pip|SHA-256> <modules to import, comma-separated> <link to the live release> <a uv, or nothing> <archive>  < settings
+# build_release.sh <release> <recipe> <python> <uv|pip|SHA-256> <modules to import, comma-separated> <link to the live release> <a uv, or nothing> <archive> <folders>  < settings
 #
 # Makes one release: a venv with exactly what the lock names, proven, and marked as complete by its last command. What is not marked was
 # interrupted, and is thrown away: at the end of this program, or by the next one if this one is killed. Settings of the installer
-# (NAME=value lines) come by stdin: some are secret. With a SHA-256 it is what another host has made, in that archive.
+# (NAME=value lines) come by stdin: some are secret. With a SHA-256 it is what another host has made, in that archive. Below the folders
+# lie files that name releases which are still wanted.
 set -euo pipefail
 umask 022
 
 release=$1 recipe=$2 python=$3 installer=$4 imports=$5 link=$6 uv=$7 archive=$8
+shift 8
 releases=$(dirname "$release") recipes=$(dirname "$recipe")
 while read -r setting; do
   [ -z "$setting" ] || export "${setting?}"
@@ -92,12 +94,11 @@ wait "$removed"
 # The live release stays for a rollback, and so does one that a served model still runs with, or that rollback.yml would go back to; what came before
 # goes. Its mark goes first: half a release must not look like one.
 live=$(readlink -f "$link" || true)
-wanted() {
-  grep -qsF "=$1/" /etc/systemd/system/mlflow-model@*.service || grep -qsF "\"$1\"" /var/lib/mlflow-restore/upgraded.json
-}
 for old in "$releases"/*/; do
   old=${old%/}
-  [ "$old" = "$release" ] || [ "$old" = "$live" ] || wanted "$old" || { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
+  [ "$old" = "$release" ] || [ "$old" = "$live" ] ||
+    grep --recursive --quiet --no-messages --fixed-strings --include='mlflow-model@*.service' --include=upgraded.json -e "=$old/" -e "\"$old\"" "$@" ||
+    { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
 done
 sync -f "$release"
 touch "$release/.complete"

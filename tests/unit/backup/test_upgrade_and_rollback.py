@@ -10,7 +10,7 @@ from urllib.parse import quote
 import host_stand_in
 import pytest
 from host_stand_in import NEWEST, OLDER
-from mlflow_backup import command, entries, journal, release, scratch, services, upgrade
+from mlflow_backup import command, database, entries, journal, release, scratch, services, upgrade
 from mlflow_backup.problems import Problem
 
 UNITS = {"mlflow.service": "active", "fire-mlops-server.service": "active", "mlflow-gc.timer": "inactive", "mlflow-model@churn.service": "active"}
@@ -232,6 +232,23 @@ def test_a_switch_that_fails_is_put_back(site, monkeypatch, name):
     monkeypatch.setattr(*FAILURES[name][:3])
     outcome = failed(site, one, FAILURES[name][3], FAILURES[name][4])
     assert outcome["upgraded"] is False and site.state() == site.old and site.left() == (set(), {"outcome.json", "rehearsal.json"})
+
+
+@pytest.mark.parametrize(("where", "name", "doing"), [(services, "stop", "Stopping"), (database.Sqlite, "copy", "Copying the database")])
+def test_what_cannot_be_stopped_or_copied_is_put_back(site, monkeypatch, where, name, doing):
+    one = upgrade.Upgrade(site.host.settings)
+    one.prepare(site.told, NOON)
+    real, calls = getattr(where, name), []
+
+    def first_not(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise Problem("It will not.")
+        return real(*arguments)
+
+    monkeypatch.setattr(where, name, first_not)
+    failed(site, one, "It will not", doing)
+    assert site.state() == site.old and site.left() == (set(), {"outcome.json", "rehearsal.json"})
 
 
 def start_first_not(monkeypatch):
