@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os.path
 
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.backup import amount
-from jinja2.filters import do_int
 
+# What a survey may ask (awx/70_job_templates.yml).
+ANSWERS = {"upgrade_only_rehearse": {}, "upgrade_rollback_to": {}, "upgrade_start_timeout": {"min": 1, "max": 3600}}
 # How tables are called in a sentence.
 WORDS = (("experiments", "experiment"), ("runs", "run"), ("metrics", "metric"), ("params", "param"), ("tags", "tag"),
          ("registered_models", "model"), ("model_versions", "version"))  # fmt: skip
@@ -38,8 +40,7 @@ def common_problems(settings, looked, check_mode):
     if settings["mlops_database_host"]:
         yield ("MLflow's database is PostgreSQL (mlops_database_host), and only SQLite can be upgraded and rolled back by these playbooks yet. "
                "mlflow.yml with the new mlops_stack upgrades it in place, after a copy.")  # fmt: skip
-    if do_int(settings["upgrade_start_timeout"]) < 1:
-        yield f"upgrade_start_timeout is {settings['upgrade_start_timeout']}: set it to 1 or more."
+    yield from answer_problems(settings, ANSWERS)
 
 
 def upgrade_problems(settings, looked, check_mode):
@@ -96,10 +97,11 @@ def upgrade_rehearsed(prepared):
 
 def upgrade_outcome(text, said, unit):
     """What the program has written down of the switch: done, and why not. said: by systemd, if there is nothing."""
-    outcome = json.loads(text) if text else {"why": f"The switch did not begin: {said}. journalctl -u {unit} says more."}
+    outcome = json.loads(text) if text else {"from": "", "why": f"The switch did not begin: {said}. journalctl -u {unit} says more."}
     doing = outcome.get("doing", "")
     why = f"{doing}: {outcome['why']}" if doing and "why" in outcome else outcome.get("why", "")
-    return {**outcome, "done": outcome.get("upgraded", outcome.get("rolled_back", False)), "why": why}
+    done = outcome.get("upgraded", outcome.get("rolled_back", False))
+    return {**outcome, "done": done, "why": why, "rollback_to": stack_of(outcome["from"])}
 
 
 def kept(outcome):
@@ -126,18 +128,18 @@ def rows_in_words(rows):
     return ", ".join([*said, *([amount(others, "other row")] if others else [])])
 
 
-def rollback_plan(upgraded, stack):
-    """Whether there is something to go back to that the inventory asks for. upgraded: what the last upgrade that was not rolled back has left, as
-    text, or nothing."""
-    last = json.loads(upgraded) if upgraded else None
-    return {"last": last, "due": bool(last) and stack == stack_of(last["from"])}
+def rollback_plan(upgraded, settings):
+    """Whether there is something to go back to that is asked for. upgraded: what the last upgrade that was not rolled back has left, as text, or
+    nothing."""
+    last, wanted = json.loads(upgraded) if upgraded else None, settings["upgrade_rollback_to"] or settings["mlops_stack"]
+    return {"last": last, "wanted": wanted, "due": bool(last) and wanted == stack_of(last["from"])}
 
 
 def rollback_problems(settings, looked, plan, check_mode):
-    problems, last, stack = list(common_problems(settings, looked, check_mode)), plan["last"], settings["mlops_stack"]
-    if last and not plan["due"] and stack != stack_of(last["to"]):
-        problems.append(f"The last upgrade was from {last['from']} to {last['to']}, and mlops_stack is {stack}: set it to {stack_of(last['from'])}, "
-                        "to which rollback.yml goes back.")
+    problems, last = list(common_problems(settings, looked, check_mode)), plan["last"]
+    if last and not plan["due"] and plan["wanted"] != stack_of(last["to"]):
+        problems.append(f"The last upgrade was from {last['from']} to {last['to']}, and {plan['wanted']} is asked for (upgrade_rollback_to, or "
+                        f"mlops_stack): rollback.yml goes back to {stack_of(last['from'])} only.")
     return problems
 
 
@@ -147,7 +149,7 @@ def rollback_announcement(plan, check_mode):
         return "There is no upgrade of this host that could be rolled back: nothing is to be done."
     if not plan["due"]:
         return (f"{last['to']} is live, as mlops_stack says: nothing is to be done. To go back to {last['from']}, set mlops_stack to "
-                f"{stack_of(last['from'])}; mlflow.yml would go forward again otherwise.")  # fmt: skip
+                f"{stack_of(last['from'])}.")  # fmt: skip
     what = f"from {last['to']} to {last['from']}, with the database as it was at {last['at']}"
     if check_mode:
         return f"It would go back {what}. What was logged since, and so is not in that database, would be saved as a file first. Nothing was changed."
@@ -164,4 +166,5 @@ def rollback_message(outcome):
         parts.append(f"Since then were logged or changed: {logged}. It is saved as {outcome['file']}, and no part of the database any more")
     elif since:
         parts.append("Nothing was logged since")
+    parts.append(f"mlops_stack has to be {stack_of(outcome['to'])} from now on")
     return " ".join(f"{part.rstrip('.')}." for part in [*parts, *outcome["notes"], *kept(outcome)])

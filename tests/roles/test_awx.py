@@ -167,15 +167,26 @@ def test_job_templates_have_survey_and_credentials(awx):
     ]  # fmt: skip
 
 
-def test_the_workflow_asks_before_it_changes_anything(awx):
+def test_workflows_have_their_steps_and_their_order(awx):
     nodes = {node["identifier"]: node for node in awx.api.store.objects["workflow_job_template_nodes"].values()}
-    following = {name: awx.tied("workflow_job_template_nodes", node, "success_nodes") for name, node in nodes.items()}
-    assert following == {"check": [nodes["approve"]["id"]], "approve": [nodes["site"]["id"]], "site": [nodes["verify"]["id"]], "verify": []}
+    names = {node["id"]: name for name, node in nodes.items()}
+
+    def following(edge):
+        tied = {name: awx.tied("workflow_job_template_nodes", node, edge) for name, node in nodes.items()}
+        return {name: [names[one] for one in after] for name, after in tied.items() if after}
+
+    assert following("success_nodes") == {
+        "check": ["approve"], "approve": ["site"], "site": ["verify"],
+        "rehearse": ["approve_upgrade"], "approve_upgrade": ["upgrade"], "upgrade": ["prove"],
+    }  # fmt: skip
+    assert following("failure_nodes") == {"prove": ["roll_back"]}
     site = awx.stored("job_templates", "site")["id"]
     assert (nodes["check"]["unified_job_template"], nodes["check"]["job_type"], nodes["check"]["diff_mode"]) == (site, "check", True)
     assert (nodes["site"]["unified_job_template"], nodes["site"]["job_type"]) == (site, None)
-    approval = awx.api.store.objects["workflow_approval_templates"][nodes["approve"]["unified_job_template"]]
-    assert approval["timeout"] == 86400
+    assert (nodes["rehearse"]["extra_data"], nodes["upgrade"]["extra_data"]) == ({"upgrade_only_rehearse": "true"}, {})
+    for name in ("approve", "approve_upgrade"):
+        approval = awx.api.store.objects["workflow_approval_templates"][nodes[name]["unified_job_template"]]
+        assert approval["timeout"] == 86400
 
 
 def test_the_second_run_changes_nothing(awx):

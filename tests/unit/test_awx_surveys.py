@@ -223,15 +223,22 @@ def test_every_description_can_be_applied():
             assert all((node["workflow_job_template"], after) in steps for after in node.get(edge, []))
 
 
-def test_the_workflow_asks_before_it_changes_anything():
-    nodes = {node["identifier"]: node for node in described("workflow_job_template_nodes")}
-    (first,) = set(nodes) - {after for node in nodes.values() for after in node.get("success_nodes", [])}
-    order = [first]
-    while nodes[order[-1]].get("success_nodes"):
-        (following,) = nodes[order[-1]]["success_nodes"]
-        order.append(following)
-    assert nodes[order[0]]["job_type"] == "check"
-    assert "approval_node" in nodes[order[1]]
-    assert nodes[order[0]]["unified_job_template"] == nodes[order[2]]["unified_job_template"] == "{{ awx_name }} site"
-    assert nodes[order[3]]["unified_job_template"] == "{{ awx_name }} verify"
-    assert len(order) == len(nodes) == 4
+@pytest.mark.parametrize(("workflow", "order", "unless"), [
+    ("roll out", [("site", {"job_type": "check"}), None, ("site", {}), ("verify", {})], {}),
+    ("upgrade and prove", [("upgrade", {"extra_data": {"upgrade_only_rehearse": "true"}}), None, ("upgrade", {}), ("verify", {})], {3: "roll back"}),
+])  # fmt: skip
+def test_a_workflow_asks_before_it_changes_anything(workflow, order, unless):
+    nodes = {node["identifier"]: node for node in described("workflow_job_template_nodes") if node["workflow_job_template"].endswith(f" {workflow}")}
+    after = [name for node in nodes.values() for edge in ("success_nodes", "failure_nodes") for name in node.get(edge, [])]
+    (name,) = set(nodes) - set(after)
+    for number, step in enumerate(order):
+        node = nodes.pop(name)
+        if step:
+            assert node["unified_job_template"] == f"{{{{ awx_name }}}} {step[0]}"
+            assert {key: node[key] for key in ("job_type", "extra_data") if key in node} == step[1]
+        else:
+            assert "approval_node" in node
+        failed = [nodes.pop(failure)["unified_job_template"] for failure in node.get("failure_nodes", [])]
+        assert failed == [f"{{{{ awx_name }}}} {unless[number]}"] if number in unless else not failed
+        (name,) = node.get("success_nodes", [None])
+    assert name is None and not nodes

@@ -11,7 +11,7 @@ from playbook_run import preflights, problem_of
 CASES = {
     "good": ({}, []),
     "text": ({"upgrade_start_timeout": "300"}, []),
-    "soon": ({"upgrade_start_timeout": 0}, ["upgrade_start_timeout is 0: set it to 1 or more"]),
+    "soon": ({"upgrade_start_timeout": 0}, ["upgrade_start_timeout is 0: set it to a whole number from 1 to 3600"]),
     "postgresql": ({"mlops_database_host": "db1.example.com"}, ["MLflow's database is PostgreSQL (mlops_database_host)", "mlflow.yml"]),
     "no-mlflow": ({"mlops_venv": "/none"}, ["/none/bin/python is not there", "run playbooks/mlflow.yml first"]),
     "backup": ({"backup_keep_count": -1}, ["backup_keep_count is -1"]),

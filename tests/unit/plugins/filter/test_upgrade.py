@@ -13,7 +13,8 @@ FILTERS = FilterModule().filters()
 LIVE = ["/opt/mlflow/current", "/opt/mlflow/java", "/opt/mlflow/python"]
 NOW = ["/opt/mlflow/releases/guide-1.30-aaa", "/usr/lib/jvm/java-8-openjdk-amd64", "/opt/mlflow/pythons/source-1"]
 NEXT = ["/opt/mlflow/releases/mlflow-3-bbb", "/usr/lib/jvm/java-17-openjdk-amd64", "/usr"]
-SETTINGS = {"mlops_database_host": "", "mlops_stack": "mlflow-3", "upgrade_start_timeout": "120"}
+SETTINGS = {"mlops_database_host": "", "mlops_stack": "mlflow-3", "upgrade_only_rehearse": "false", "upgrade_rollback_to": "",
+            "upgrade_start_timeout": "120"}  # fmt: skip
 THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}}]
 LAST = {"from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "at": "20261127T120000Z"}
 OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3,
@@ -33,7 +34,7 @@ def test_links_that_are_switched():
 
 
 @pytest.mark.parametrize(("changed", "words"), [
-    ({}, None), ({"upgrade_start_timeout": "0"}, "upgrade_start_timeout is 0: set it to 1 or more"),
+    ({}, None), ({"upgrade_start_timeout": "0"}, "upgrade_start_timeout is 0: set it to a whole number from 1 to 3600"),
     ({"mlops_database_host": "db1"}, "only SQLite can be upgraded and rolled back by these playbooks yet"),
 ])  # fmt: skip
 def test_settings(changed, words):
@@ -79,13 +80,14 @@ def test_what_a_rehearsal_has_shown():
 
 def test_what_came_of_it():
     outcome = FILTERS["upgrade_outcome"](json.dumps(OUTCOME), "", "mlflow-upgrade")
-    assert outcome["done"] and outcome["why"] == ""
+    assert outcome["done"] and outcome["why"] == "" and outcome["rollback_to"] == "guide-1.30"
     said = FILTERS["upgrade_message"](outcome)
     assert said.startswith("MLflow runs mlflow-3-bbb instead of guide-1.30-aaa. Its database has the schema dc instead of 97, with every row that it")
     assert "away for 12.3 seconds. A note. What served before is kept as /var/lib" in said and "archive from before is /a.tar.gz" in said
     same = {**outcome, "schema": {"from": "dc", "to": "dc"}, "kept": [], "archive": ""}
     assert "Its database is as it was." in FILTERS["upgrade_message"](same) and "is kept as" not in FILTERS["upgrade_message"](same)
-    failed = {"upgraded": False, "doing": "Starting MLflow", "why": "It does not start. What served before is in its place again, and serves."}
+    failed = {"from": "guide-1.30-aaa", "upgraded": False, "doing": "Starting MLflow",
+              "why": "It does not start. What served before is in its place again, and serves."}  # fmt: skip
     outcome = FILTERS["upgrade_outcome"](json.dumps(failed), "", "mlflow-upgrade")
     assert not outcome["done"] and outcome["why"].startswith("Starting MLflow: It does not start. What served")
     outcome = FILTERS["upgrade_outcome"]("", "Unit not found.", "mlflow-upgrade")
@@ -96,15 +98,19 @@ def test_what_came_of_it():
     ("guide-1.30", LAST, True, "Going back from mlflow-3-bbb to guide-1.30-aaa", None),
     # The inventory says that the new one is wanted: a second run, or one that was not meant.
     ("mlflow-3", LAST, False, "is live, as mlops_stack says: nothing is to be done. To go back to guide-1.30-aaa, set mlops_stack to", None),
-    ("mlflow-2", LAST, False, None, "mlops_stack is mlflow-2: set it to guide-1.30, to which rollback.yml goes back"),
+    ("mlflow-2", LAST, False, None, "mlflow-2 is asked for (upgrade_rollback_to, or mlops_stack): rollback.yml goes back to guide-1.30 only"),
     ("mlflow-3", None, False, "There is no upgrade of this host that could be rolled back: nothing is to be done", None),
     # Another lock of the same stack.
     ("mlflow-3", {**LAST, "from": "mlflow-3-aaa"}, True, "Going back from mlflow-3-bbb to mlflow-3-aaa", None),
 ])  # fmt: skip
 def test_what_is_rolled_back(stack, record, due, words, problem):
-    plan = FILTERS["rollback_plan"](json.dumps(record) if record else "", stack)
-    assert plan == {"last": record, "due": due}
-    problems = FILTERS["rollback_problems"]({**SETTINGS, "mlops_stack": stack}, THERE, plan, False)
+    settings = {**SETTINGS, "mlops_stack": stack}
+    plan = FILTERS["rollback_plan"](json.dumps(record) if record else "", settings)
+    assert plan == {"last": record, "wanted": stack, "due": due}
+    # In a workflow of AWX, the inventory of which wants the new one.
+    other = {**settings, "mlops_stack": "mlflow-9", "upgrade_rollback_to": stack}
+    assert FILTERS["rollback_plan"](json.dumps(record) if record else "", other) == plan
+    problems = FILTERS["rollback_problems"](settings, THERE, plan, False)
     assert len(problems) == (problem is not None) and all(problem in one for one in problems)
     if words:
         assert words in FILTERS["rollback_announcement"](plan, False)
