@@ -284,6 +284,15 @@ def test_a_new_release_that_does_not_serve(site, monkeypatch, name):
     assert site.state() == site.old and site.left() == (set(), {"outcome.json", "rehearsal.json"})
 
 
+def test_what_served_before_has_its_time_to_start(site, monkeypatch):
+    one, waits, wait = upgrade.Upgrade(site.host.settings), [], services.Server.wait
+    one.prepare(site.told, NOON)
+    monkeypatch.setattr(services.Server, "wait", lambda server, seconds: waits.append(seconds) or wait(server, seconds))
+    start_first_not(monkeypatch)
+    failed(site, one, "does not start", "Starting")
+    assert waits == [120] and site.told["wanted"]["start_timeout"] < 120
+
+
 def each_kill(site, kind, told):
     """Kills a run before each of its effects. How many came before."""
     pristine = site.pristine()

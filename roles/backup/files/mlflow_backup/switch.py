@@ -14,6 +14,8 @@ from .places import place_of
 from .problems import Problem
 from .settings import Instance
 
+# Seconds for what has served before: it is only to be said whether it does.
+PATIENCE = 120
 CONTENT, OUTCOME = "content.json", "outcome.json"
 # What the outcome says of whether it was done.
 DONE = {"restore": "restored", "upgrade": "upgraded", "rollback": "rolled_back"}
@@ -116,7 +118,7 @@ class Switch:
             services.start(state["running"])
             if services.MLFLOW in state["running"]:
                 try:
-                    services.Server(self.settings["url"]).wait(state["wanted"]["start_timeout"])
+                    services.Server(self.settings["url"]).wait(max(state["wanted"]["start_timeout"], PATIENCE))
                     ends += ", and serves"
                 except Problem as exc:
                     ends += f". {exc}"
