@@ -28,6 +28,9 @@ ANSWERS = {
     "back up": {"backup_verify": "true"},
     # Until there is one, which the fixture jobs knows.
     "restore": {"restore_archive": "/var/backups/mlflow/none.tar.gz"},
+    # To the stack of the inventory, which is what is there.
+    "upgrade": {},
+    "roll back": {},
     "score offline with a workflow": {**SCORING, "score_offline_workflow_id": "7"},
     "score offline with the scorer image": {**SCORING, "score_offline_model_name": "breast-cancer-risk"},
     "score offline with a registered model": {**SCORING, "score_offline_model_name": "breast-cancer-risk", "score_offline_model_version": "1"},
