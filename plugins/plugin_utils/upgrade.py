@@ -100,7 +100,8 @@ def upgrade_outcome(text, said, unit):
     outcome = json.loads(text) if text else {"from": "", "why": f"The switch did not begin: {said}. journalctl -u {unit} says more."}
     doing = outcome.get("doing", "")
     why = f"{doing}: {outcome['why']}" if doing and "why" in outcome else outcome.get("why", "")
-    done = outcome.get("upgraded", outcome.get("rolled_back", False))
+    # A rollback says when it was that was upgraded, too.
+    done = outcome.get("rolled_back", outcome.get("upgraded", False))
     return {**outcome, "done": done, "why": why, "rollback_to": stack_of(outcome["from"])}
 
 

@@ -90,6 +90,9 @@ def test_what_came_of_it():
               "why": "It does not start. What served before is in its place again, and serves."}  # fmt: skip
     outcome = FILTERS["upgrade_outcome"](json.dumps(failed), "", "mlflow-upgrade")
     assert not outcome["done"] and outcome["why"].startswith("Starting MLflow: It does not start. What served")
+    for done in (True, False):
+        back = {"rolled_back": done, "upgraded": "20261127T120000Z", "from": "mlflow-3-bbb", "to": "guide-1.30-aaa", "why": "It does not start."}
+        assert FILTERS["upgrade_outcome"](json.dumps(back), "", "mlflow-upgrade")["done"] is done
     outcome = FILTERS["upgrade_outcome"]("", "Unit not found.", "mlflow-upgrade")
     assert not outcome["done"] and "did not begin: Unit not found" in outcome["why"] and "journalctl -u mlflow-upgrade" in outcome["why"]
 
