@@ -65,6 +65,7 @@ class MlflowClient:
             retries=params["retries"],
             validate_certs=params["validate_certs"],
             ca_path=params["ca_path"],
+            use_proxy=params.get("use_proxy", True),
             warn=warn,
             login_advice="Check username and password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD) or token "
             "(MLFLOW_TRACKING_TOKEN), and that url is the address of MLflow itself.",
@@ -130,6 +131,11 @@ class MlflowClient:
 
     def version(self, name, version):
         return self.get("model-versions/get", name=name, version=version)["model_version"]
+
+    def artifact(self, name, version, path):
+        """The text of a file of a version, as MLflow's own pages get it."""
+        query = {"name": name, "version": version, "path": path}
+        return self.http.request("GET", "/model-versions/get-artifact", query=query).text
 
 
 class MlflowModule(MlopsModule):

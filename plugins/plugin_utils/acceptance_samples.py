@@ -91,7 +91,7 @@ def acceptance_sample_questions(settings, hostvars, texts):
             "login": "url" not in sample, "ca_path": settings["mlops_serving_ca_path"],
             "rows_path": rows, "rows": "" if missing else texts[rows],
             "expected_path": expected, "expected": "" if missing else texts[expected], "missing": missing,
-            "text_columns": sample.get("text_columns", []), "input_format": sample.get("input_format", settings["input_format"]),
+            "text_columns": sample.get("text_columns", []), "input_format": sample.get("input_format", ""), "site_format": settings["input_format"],
             "tolerance": do_float(sample.get("tolerance", 0)), "timeout": do_int(settings["acceptance_score_timeout"]),
         })  # fmt: skip
     return questions

@@ -10,6 +10,7 @@ import re
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_file_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.htpasswd import password_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.model_stacks import further_stacks, model_stack_problems, models_with_runtimes, unread
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import sandbox_certificate_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.served_models import (
     served_model_problems,
@@ -62,6 +63,7 @@ def model_serving_problems(settings, listeners):
     taken = [one["port"] for one in strangers(listeners, [model["port"] for model in present], ["nginx.service"], [])]
     return [
         *served_model_problems(models, *settings["serving_ports"]),
+        *model_stack_problems(present, settings["stack"]),
         *(f"Port {port} is taken by another program: stop it, or give the model in model_serving_models another port." for port in taken),
         *(certificate_problems(settings["model_serving_certificate"]) if settings["mlops_serving_scheme"] == "https" and present else []),
         *([BAD_NAME] if any(not re.match(r"[^:\s]{1,128}$", str(user.get("name", ""))) for user in users) else []),
@@ -80,19 +82,18 @@ def instance_of(slot):
 
 
 def registry_problems(models, registry, uri):
-    # Without declared models nothing was asked.
-    if registry.get("status", 200) != 200:
+    if models and "model_versions" not in registry:
         return [NO_REGISTRY.format(uri=uri, why=registry.get("msg", ""))]
     return [model["problem"] for model in models if model["problem"]]
 
 
-def model_serving_plan(models, found, registry, tracking_uri, prune, private_ports):
+def model_serving_plan(models, found, registry, tracking_uri, prune, private_ports, stack):
     slots, sites = found.get("slots", []), found.get("sites", {})
     present = declared(models, "present")
     names = [model["instance"] for model in present]
-    answer = registry.get("json")
-    versions = answer.get("model_versions", []) if isinstance(answer, dict) else []
-    wanted = served_models_plan(served_model_versions(present, versions), found, *private_ports)
+    made_with = registry.get("made_with", [])
+    meant = models_with_runtimes(served_model_versions(present, registry.get("model_versions", [])), made_with, stack)
+    wanted = served_models_plan(meant, found, *private_ports)
     live = [{**model, "slot": model["live"], "port_private": model["live_port"]} for model in wanted if model["live"]]
     served = sorted({*map(instance_of, slots), *sites})
     undeclared = [name for name in served if name not in [model["instance"] for model in served_models(models)]]
@@ -107,6 +108,9 @@ def model_serving_plan(models, found, registry, tracking_uri, prune, private_por
             *([NO_PORTS] if any(model["port_private"] == 0 for model in wanted) else []),
         ],
         "models": wanted,
+        # Those beside the site's own, and whose stack is not known and was taken to be that.
+        "stacks": further_stacks(wanted, stack),
+        "unread": unread(made_with),
         "live": live,
         "undeclared": undeclared,
         "unwanted": unwanted,
@@ -129,7 +133,7 @@ def paths_of(slot, places):
 def environment_of(model, places):
     """What the stack says always is what a user's own variables go before; what it says of this instance is not."""
     paths, variables = paths_of(model["slot"], places), places["variables"]
-    stack = places["stack"]["environment"]
+    stack = model["runtime"]["serving"]["environment"]
     words = {"programs": paths["programs"], "timeout": model["timeout"], "workers": model["workers"]}
     own = stack_environment({name: value for name, value in stack.items() if words_of(value)}, **words)
     if "GUNICORN_CMD_ARGS" in own:

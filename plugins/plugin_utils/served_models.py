@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.sparkflows.mlops.plugins.module_utils.registered_versions import find_version
+
 DEFAULTS = {
     "name": "",
     "version": "",
     "stage": "",
+    "stack": "",
     "port": "",
     "workers": 1,
     "timeout": 300,
@@ -35,7 +38,7 @@ def served_models(models):
         model = {key: default if declared.get(key) in (None, "") else declared[key] for key, default in DEFAULTS.items()}
         for key in ("port", "workers", "timeout"):
             model[key] = number(model[key])
-        for key in ("name", "version", "stage", "memory_max", "state"):
+        for key in ("name", "version", "stage", "stack", "memory_max", "state"):
             model[key] = str(model[key]).strip()
         model["stage"] = STAGES.get(model["stage"].lower(), model["stage"])
         # What systemd allows in the name of an instance.
@@ -96,30 +99,6 @@ def served_model_problems(models, first, last):
             if len(names) > 1 and value not in (-1, "")
         ]
     return problems
-
-
-def find_version(model, versions):
-    """The registered version that is meant, or a sentence why there is none."""
-    own = [version for version in versions if version["name"] == model["name"]]
-    if not own:
-        names = sorted({version["name"] for version in versions})
-        return f"is not registered. Registered are: {', '.join(names[:20]) or 'no models'}."
-    known = ", ".join(
-        f"{version['version']} ({version['current_stage']})"
-        for version in sorted(own, key=lambda version: int(version["version"]))[-20:]
-    )
-    if model["version"]:
-        meant = [version for version in own if int(version["version"]) == int(model["version"])]
-        what = f"version {model['version']}"
-    else:
-        meant = [version for version in own if version["current_stage"] == model["stage"]]
-        what = f"version in stage {model['stage']}"
-    if not meant:
-        return f"has no {what}. Its versions are: {known}."
-    newest = max(meant, key=lambda version: int(version["version"]))
-    if newest["status"] != "READY":
-        return f"version {newest['version']} is not ready, the registry says {newest['status']}."
-    return newest
 
 
 def served_model_versions(models, versions):

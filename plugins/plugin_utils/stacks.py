@@ -67,18 +67,22 @@ def data_problems(data):
     return problems
 
 
-def stack_problems(stack, folder):
+def stack_problems(stack, folder, meant="mlops_stack", own="mlops_stack_dir to"):
+    """Of a stack and its folder; in the words of the settings that say which it is."""
     path = f"{folder}/stack.yml"
     if not os.path.isfile(path):
-        return [f"mlops_stack is {stack}, but {path} does not exist: set mlops_stack to a stack that the collection has, or mlops_stack_dir to the "
-                "folder of your own."]  # fmt: skip
+        return [f"{meant} is {stack}, but {path} does not exist: set {meant} to a stack that the collection has, or {own} the folder of your own."]
     try:
-        with open(path, encoding="utf-8") as stream:
-            data = yaml.safe_load(stream)
+        data = read_stack(folder)
     except (OSError, ValueError, yaml.YAMLError) as exc:
         return [f"{path} cannot be read: {' '.join(str(exc).split())}."]
     problems = data_problems(data) if isinstance(data, dict) else ["it is no mapping"]
     return [f"{path} does not say what roles need of a stack: {', '.join(problems)}. docs/stacks.md has the list."] if problems else []
+
+
+def read_stack(folder):
+    with open(f"{folder}/stack.yml", encoding="utf-8") as stream:
+        return yaml.safe_load(stream)
 
 
 def stack_environment(variables, **words):

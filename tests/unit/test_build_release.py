@@ -130,6 +130,18 @@ def test_what_was_built_once_is_not_built_again(tmp_path, index, build, setting)
     assert len(list((tmp_path / "cache").glob("sdists-*/**/gunicorn-1.0-*.whl"))) == 1
 
 
+def test_what_is_live_served_or_beside_it_stays_and_what_came_before_goes(tmp_path, index, build):
+    for name in ("live", "beside", "before"):
+        (tmp_path / "one" / name).mkdir(parents=True)
+        (tmp_path / "one" / name / ".complete").touch()
+    (tmp_path / "live").symlink_to(tmp_path / "one/live")
+    (tmp_path / "stacks/guide").mkdir(parents=True)
+    (tmp_path / "stacks/guide/current").symlink_to(tmp_path / "one/beside")
+    done = build("one", UV_DEFAULT_INDEX=index[0])
+    assert done.returncode == 0, done.stdout
+    assert sorted(path.name for path in (tmp_path / "one").iterdir() if path.is_dir()) == ["beside", "live", "release"]
+
+
 def test_the_index_s_login_stays_nowhere(tmp_path, index, build):
     done = build("first", UV_DEFAULT_INDEX=index[0])
     assert done.returncode == 0, done.stdout

@@ -48,7 +48,8 @@ def test_a_served_model_s_java_survives_an_update_of_the_package_and_its_release
         (tmp_path / home / "current").symlink_to(release)
     variables = dict(LOCAL, role_path=str(PROJECT / "roles" / "model_serving"), __mlops_host=host("debian", "13"),
                      mlops_data_dir="/var/lib/mlflow", model_serving_environment={"REQUESTS_CA_BUNDLE": "/var/lib/mlflow/pki/ca.pem"},
-                     model={"instance": "iris", "version": "1", "memory_max": "2G"})
+                     model={"instance": "iris", "version": "1", "memory_max": "2G", "runtime": {
+                         "java": "{{ mlops_java_home }}", "venv": "{{ mlops_venv }}", "serving": "{{ mlops_stack_data.model_serving }}"}})
     hosts = {home: {"mlops_home": str(tmp_path / home)} for home in ("opt", "relative")}
     inventory = {"all": {"vars": variables, "children": {"mlflow": {"hosts": hosts}, "sparkflows": {"hosts": {"fire1": {}}}}}}
     units = found_in(tmp_path, inventory, UNIT)

@@ -203,7 +203,7 @@ def test_names_that_mlflow_takes_for_numbers_in_json_go_as_csv(served, server, s
 def fixture_generation(server, reply):
     """generation(1) and generation(2) answer with the sum of each row, and refuse what MLflow 1 and what MLflow 2 and 3 refuse."""
 
-    def serve(number):
+    def serve(number, version=None):
         def refused(message, status=400):
             return reply({"error_code": "BAD_REQUEST", "message": message}, status=status)
 
@@ -228,6 +228,8 @@ def fixture_generation(server, reply):
             return reply(sums if number == 1 else {"predictions": sums})
 
         server.on("POST", "/invocations", answer)
+        if version:
+            server.on("GET", "/version", reply(version, content_type="application/json"))
         return server.url
 
     return serve
@@ -241,6 +243,22 @@ def fixture_generation(server, reply):
 def test_rows_are_put_as_the_model_s_mlflow_takes_them(generation, score, rows, number, input_format, words):
     check, _scores = score.answer(sample(generation(number), "p\n3\n7\n", rows=rows, input_format=input_format))
     assert words in check["evidence"] and (check["status"] == "passed") == ("all" in words), check
+
+
+@pytest.mark.parametrize(("number", "version", "site_format"), [
+    (1, "1.30.1", "dataframe_split"), (2, "2.22.5", "pandas-split"), (3, '"3.17.2"', "pandas-split"), (2, "10.1", "pandas-split"),
+    # What does not say which it is, is asked as the site's own.
+    (1, None, "pandas-split"), (2, None, "dataframe_split"), (2, "<html>", "dataframe_split"),
+])  # fmt: skip
+def test_a_model_is_asked_which_mlflow_serves_it(generation, score, number, version, site_format):
+    check, _scores = score.answer(sample(generation(number, version), "p\n3\n7\n", rows="a,b\n1,2\n3,4\n", input_format="", site_format=site_format))
+    assert check["status"] == "passed", check
+
+
+def test_what_is_served_at_another_path_is_not_asked(server, reply, score):
+    server.on("POST", "/score", reply([0.1, 0.2, 0.3]))
+    check, _scores = score.answer({**sample(server.url, input_format="", site_format="pandas-split"), "url": server.url + "/score"})
+    assert check["status"] == "passed" and server.sent("GET") == [], check
 
 
 def test_what_another_mlflow_says_is_told(generation, score):

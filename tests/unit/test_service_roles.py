@@ -138,6 +138,9 @@ CASES = {
         "model_serving_users: the password of a has 513 bytes"]),
     "serving-no-password": ("model_serving", {"mlops_serving_username": "scoring"}, ["model_serving_users: the password of scoring is empty"]),
     "serving-odd-user": ("model_serving", {"model_serving_users": [{"name": "a:b", "password": CANARY}]}, ["a name without a colon"]),
+    "serving-stack": ("model_serving", {"model_serving_models": [dict(MODEL, stack="mlflow-2")]}, []),
+    "serving-no-stack": ("model_serving", {"model_serving_models": [dict(MODEL, stack="mlflow-9")]}, [
+        "model_serving_models, iris v2: stack is mlflow-9, but ", "stacks/mlflow-9/stack.yml does not exist: set stack to"]),
     "serving-typo": ("model_serving", {"model_serving_models": [dict(MODEL, verison=1)]}, ["verison"]),
     "serving-port": ("model_serving", {
         "model_serving_models": [dict(MODEL, port="taken")], "mlops_serving_port_last": 65000, "mlops_serving_port_first": 10000,

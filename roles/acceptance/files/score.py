@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 import ssl
 import sys
 import time
@@ -21,6 +22,7 @@ from csv_files import LIKE_A_NUMBER, is_empty, number
 
 CHUNK = 1000  # rows in one request
 SHOWN = 5  # rows in the report
+VERSION = re.compile(r'"?([0-9]+)\.[0-9]')
 
 
 class Wrong(Exception):
@@ -86,6 +88,23 @@ def predictions_of(answer, input_format):
     if input_format == "dataframe_split":
         return answer.get("predictions") if isinstance(answer, dict) else None
     return answer
+
+
+def format_of(client, sample):
+    """A model keeps the MLflow that it was made with, and that says which it is. What does not is asked as the site's MLflow would be."""
+    if sample["input_format"]:
+        return sample["input_format"]
+    address, _path, rest = sample["url"].rpartition("/invocations")
+    if not address or rest:
+        return sample["site_format"]
+    try:
+        with client.open(address + "/version", timeout=sample["timeout"]) as answer:
+            version = VERSION.match(answer.read(100).decode("utf-8", "replace"))
+    except OSError:  # also that it has no such path
+        version = None
+    if not version:
+        return sample["site_format"]
+    return "pandas-split" if version.group(1) == "1" else "dataframe_split"
 
 
 def invoke(client, url, columns, rows, sample, field):
@@ -155,6 +174,7 @@ def score(sample):
 
     columns, data = typed(columns, rows, sample.get("text_columns") or [])
     url, tolerance, found, client, start = sample["url"], sample["tolerance"], [], opener(sample), time.monotonic()
+    sample = dict(sample, input_format=format_of(client, sample))
     for first in range(0, len(data), CHUNK):
         found += invoke(client, url, columns, data[first:first + CHUNK], sample, header[column])
     seconds = round(time.monotonic() - start, 2)

@@ -91,12 +91,12 @@ checked=$!
 wait "$checked"
 wait "$removed"
 
-# The live release stays for a rollback, and so does one that a served model still runs with, or that rollback.yml would go back to; what came before
-# goes. Its mark goes first: half a release must not look like one.
-live=$(readlink -f "$link" || true)
+# The live release stays for a rollback, and so does one that a served model still runs with, that is beside it for others, or that rollback.yml would go
+# back to; what came before goes. Its mark goes first: half a release must not look like one.
+live=$(readlink -f "$link" "$(dirname "$releases")"/stacks/*/current || true)
 for old in "$releases"/*/; do
   old=${old%/}
-  [ "$old" = "$release" ] || [ "$old" = "$live" ] ||
+  [ "$old" = "$release" ] || grep --quiet --line-regexp --fixed-strings "$old" <<<"$live" ||
     grep --recursive --quiet --no-messages --fixed-strings --include='mlflow-model@*.service' --include=upgraded.json -e "=$old/" -e "\"$old\"" "$@" ||
     { rm -f "$old/.complete"; rm -rf "$old" "$recipes/${old##*/}"; }
 done

@@ -47,7 +47,7 @@ def test_a_question(sample, tmp_path):
     assert questions([sample]) == [{
         "model": "risk", "url": "https://192.0.2.1:5001/invocations", "login": True, "ca_path": "/etc/ca.pem",
         "rows_path": f"{tmp_path}/rows.csv", "rows": "rows.csv", "expected_path": f"{tmp_path}/expected.csv", "expected": "expected.csv",
-        "missing": [], "text_columns": [], "input_format": "dataframe_split", "tolerance": 0.0, "timeout": 60,
+        "missing": [], "text_columns": [], "input_format": "", "site_format": "dataframe_split", "tolerance": 0.0, "timeout": 60,
     }]  # fmt: skip
 
 

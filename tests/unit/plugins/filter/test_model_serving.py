@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from hypothesis import given
@@ -15,22 +17,24 @@ URI = "http://127.0.0.1:5000"
 IRIS = {"name": "iris", "version": 1, "port": 5001}
 WINE = {"name": "wine", "stage": "Production", "port": "5002"}
 VERSIONS = [{"name": name, "version": "1", "current_stage": "Production", "status": "READY", "creation_timestamp": 7} for name in ("iris", "wine")]
-REGISTRY = {"status": 200, "json": {"model_versions": VERSIONS}}
+REGISTRY = {"model_versions": VERSIONS, "made_with": []}
+SERVING = {"environment": {"MLFLOW_WORKERS": "{workers}", "GIT_PYTHON_REFRESH": "quiet", "GUNICORN_CMD_ARGS": "--config {programs}/model_workers.py"}}
+STACKS = Path(__file__).resolve().parents[4] / "stacks"
+STACK = {"name": "guide-1.30", "dir": f"{STACKS}/guide-1.30", "java": "/opt/mlflow/java", "venv": "/opt/mlflow/current", "home": "/opt/mlflow",
+         "collection": str(STACKS), "serving": SERVING}  # fmt: skip
 PLACES = {"home": "/opt/mlflow", "config_dir": "/etc/mlflow", "data_dir": "/var/lib/mlflow", "account": {"owner": "mlflow", "group": "ml"},
-          "variables": {"MLFLOW_TRACKING_URI": URI, "MLFLOW_TRACKING_PASSWORD": "secret"}, "spark_settings": {},
-          "stack": {"environment": {"MLFLOW_WORKERS": "{workers}", "GIT_PYTHON_REFRESH": "quiet",
-                                    "GUNICORN_CMD_ARGS": "--config {programs}/model_workers.py"}}}  # fmt: skip
+          "variables": {"MLFLOW_TRACKING_URI": URI, "MLFLOW_TRACKING_PASSWORD": "secret"}, "spark_settings": {}}  # fmt: skip
 
 
 def plan(models, found=None, registry=REGISTRY, prune=False):
-    return FILTERS["model_serving_plan"](models, found or {}, registry, URI, prune, PORTS)
+    return FILTERS["model_serving_plan"](models, found or {}, registry, URI, prune, PORTS, STACK)
 
 
 def test_an_empty_host_serves_what_is_declared():
     found = plan([IRIS, WINE])
     assert [(model["slot"], model["release"], model["port_private"]) for model in found["models"]] == [("iris", "1-7", 15001), ("wine", "1-7", 15002)]
     assert {key: value for key, value in found.items() if key != "models"} == dict.fromkeys(
-        ("problems", "live", "undeclared", "unwanted", "unwanted_slots", "unwanted_ports", "leftovers"), [])  # fmt: skip
+        ("problems", "live", "undeclared", "unwanted", "unwanted_slots", "unwanted_ports", "leftovers", "stacks", "unread"), [])  # fmt: skip
 
 
 @pytest.mark.parametrize("prune", [False, True])
@@ -48,8 +52,8 @@ def test_what_goes_and_what_is_left(prune):
 
 
 @pytest.mark.parametrize(("registry", "words"), [
-    ({"status": -1, "msg": "Connection refused"}, [f"The registry does not answer at {URI} (Connection refused). Start MLflow first"]),
-    ({"status": 200, "json": {}}, ["iris: is not registered"]), ({"status": 200, "json": []}, ["iris: is not registered"]), (REGISTRY, []),
+    ({"failed": False, "msg": "Connection refused"}, [f"The registry does not answer at {URI} (Connection refused). Start MLflow first"]),
+    ({"model_versions": [], "made_with": []}, ["iris: is not registered"]), (REGISTRY, []),
 ])  # fmt: skip
 def test_answers_of_the_registry(registry, words):
     problems = plan([IRIS], registry=registry)["problems"]
@@ -172,7 +176,7 @@ SETTINGS = {
     "model_serving_names": ["ml.example.com"],
     "model_serving_prune": "false", "model_serving_spark_settings": {"spark.driver.memory": "2g"},
     "model_serving_users": [{"name": "a", "password": "b"}], "mlops_config_dir": "/etc/mlflow",
-    "mlops_serving_scheme": "http", "serving_ports": [5001, 5020],
+    "mlops_serving_scheme": "http", "serving_ports": [5001, 5020], "stack": STACK,
 }  # fmt: skip
 
 
@@ -188,6 +192,8 @@ SETTINGS = {
     ({"model_serving_environment": {"SSL_CERT_FILE": "/etc/mlflow/ca.pem"}}, "model_serving_environment.SSL_CERT_FILE lies in /etc/mlflow"),
     ({"model_serving_spark_settings": {"driver.memory": "2g"}}, "no setting of Spark (they begin with spark.): driver.memory"),
     ({"model_serving_prune": " yes"}, "model_serving_prune is ' yes'"),
+    ({"model_serving_models": [{**IRIS, "stack": "mlflow-9"}]}, "model_serving_models, iris: stack is mlflow-9, but "),
+    ({"model_serving_models": [{"name": "old", "stack": "mlflow-9", "state": "absent"}]}, None),
 ])  # fmt: skip
 def test_settings(changed, words):
     settings = {**SETTINGS, **changed}

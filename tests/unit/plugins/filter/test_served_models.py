@@ -30,6 +30,7 @@ def test_a_declaration_is_completed_and_text_becomes_numbers():
         "instance": "Iris___v2",
         "version": "",
         "stage": "Production",
+        "stack": "",
         "port": 5001,
         "workers": 1,
         "timeout": 300,
