@@ -14,8 +14,8 @@ from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import rea
 # What loads a model that is a pickle. Such have byte code of their Python in them.
 PICKLES = ("mlflow.pyfunc.model", "mlflow.sklearn")
 NO_STACK = (
-    "model_serving_models, {name}: version {version} was made with {made}, which no stack serves: {why}. Set its stack to the one that is to serve it all the same, or to the "
-    "folder of a stack of your own that has what it needs (docs/stacks.md)."
+    "model_serving_models, {name}: version {version} was made with {made}, which no stack serves: {why}. Set its stack to the one that is to serve "
+    "it all the same, or to the folder of a stack of your own that has what it needs (docs/stacks.md)."
 )
 SAME_NAME = "{name}: stack is {stack}, but there is another stack with the name {folder}: rename its folder, for releases have that name on the host."
 

@@ -55,7 +55,8 @@ def test_a_model_is_served_with_what_it_was_made_with(made, site, name):
 
 
 @pytest.mark.parametrize(("made", "said", "lacks"), [
-    ({**SPARK, "spark": "3.3.0"}, "MLflow 1.30.1 and Spark 3.3.0", "guide-1.30 has Spark 3.2.1, mlflow-2 has MLflow 2.22.5, mlflow-3 has MLflow 3.17.2"),
+    ({**SPARK, "spark": "3.3.0"}, "MLflow 1.30.1 and Spark 3.3.0",
+     "guide-1.30 has Spark 3.2.1, mlflow-2 has MLflow 2.22.5, mlflow-3 has MLflow 3.17.2"),
     ({**SPARK, "spark": "2.4.8"}, "MLflow 1.30.1 and Spark 2.4.8", "guide-1.30 has Spark 3.2.1"),
     ({**PICKLE, "python": "3.8.1"}, "MLflow 1.30.1 and Python 3.8.1", "guide-1.30 has Python 3.7"),
     ({"mlflow": "1.30.1", "h2o": "3.36.1.4"}, "MLflow 1.30.1 and H2O 3.36.1.4", "guide-1.30 has H2O 3.36.1.2.post1"),

@@ -63,7 +63,8 @@ def fixture_answered(server, reply):
 
 
 def test_what_the_versions_that_are_meant_were_made_with(call, answered):
-    models = [{"name": "churn", "stage": "Production"}, {"name": "churn", "version": "3"}, {"name": "churn", "version": "9"}, {"name": "gone", "version": "1"}]
+    models = [{"name": "churn", "stage": "Production"}, {"name": "churn", "version": "3"}, {"name": "churn", "version": "9"},
+              {"name": "gone", "version": "1"}]
     result = call(mlops_model_versions_info, url=answered.url, models=models, use_proxy=False)
     assert [version["version"] for version in result["model_versions"]] == ["1", "2", "3"] and "source" not in result["model_versions"][0]
     spark, unread = result["made_with"]
@@ -84,7 +85,8 @@ def test_without_a_registry_it_says_why(call, server):
 
 
 @pytest.mark.parametrize(("text", "found"), [
-    (H2O, {"mlflow": "2.22.5", "loader": "mlflow.h2o", "h2o": "3.36"}), ("", {}), ("<html>\nsomething: else\n", {}), ("flavors:\nmlflow_version:\n", {}),
+    (H2O, {"mlflow": "2.22.5", "loader": "mlflow.h2o", "h2o": "3.36"}), ("", {}), ("<html>\nsomething: else\n", {}),
+    ("flavors:\nmlflow_version:\n", {}),
 ])  # fmt: skip
 def test_what_a_file_says(text, found):
     assert made_with(text) == found
