@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 
@@ -39,6 +40,7 @@ FITS = {"MLflow": same(1), "Python": same(2), "Spark": not_older, "H2O": same(4)
 LOCKED = {"MLflow": r"mlflow", "Spark": r"pyspark", "H2O": r"h2o(?:-pysparkling-[\d.-]+)?"}
 
 
+@functools.cache
 def versions_of(folder):
     """What a stack has. Without a lock, which role mlflow_runtime asks for, no packages."""
     lock = ""
