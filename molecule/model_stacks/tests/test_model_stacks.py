@@ -14,12 +14,15 @@ UNIT = f"mlflow-model@{SPARK}.service"
 @pytest.fixture(name="run", scope="module")
 def fixture_run(tmp_path_factory):
     """A run of a playbook with MLflow 2, and these served models."""
-    path = tmp_path_factory.mktemp("inventory") / "second.yml"
+    # Group variables beside an inventory's file go before those of the inventories before it.
+    inventory = tmp_path_factory.mktemp("inventory")
+    (inventory / "group_vars" / "all").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text("all: {}\n")
 
     def run(playbook, *arguments, models=MODELS, judged=True, **variables):
         settings = {"mlops_stack": "mlflow-2", "model_serving_models": models, "lab_small_models": [{"name": SMALL, "versions": [{"answer": 100}]}]}
-        path.write_text(json.dumps({"all": {"vars": {**settings, **variables}}}), encoding="utf-8")
-        done = play(f"--inventory={path}", playbook, *arguments)
+        (inventory / "group_vars" / "all" / "second.json").write_text(json.dumps({**settings, **variables}), encoding="utf-8")
+        done = play(f"--inventory={inventory}", playbook, *arguments)
         assert not judged or done.returncode == 0, done.output[-5000:]
         return done.output
 
