@@ -1,4 +1,4 @@
-"""A stack is installed beside the site's own: JDK, Python and release with links of their own, on this computer. The JDKs are scripts, the packages are one."""
+"""A stack is installed beside the site's own: JDK, Python and release with links of their own. The JDKs are scripts, the packages are one."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -258,8 +259,14 @@ def test_a_model_takes_as_many_columns_as_it_knows_and_some_more(workers, tmp_pa
 
 # ---- the files
 @pytest.fixture(name="fetch")
-def fixture_fetch(tmp_path, monkeypatch):
-    """Runs the program with a registry that has one file for each model."""
+def fixture_fetch(tmp_path, server, reply):
+    """Runs the program with a registry that has one file for each model. Only the path that MLflow 1, 2 and 3 have is answered."""
+
+    def location(request):
+        asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(request["target"]).query))
+        return reply({"artifact_uri": f"store:/{asked['name']}/{asked['version']}"})
+
+    server.on("GET", "/api/2.0/mlflow/model-versions/get-download-uri", location)
     artifacts = tmp_path / "lib" / "mlflow" / "artifacts"
     artifacts.mkdir(parents=True)
     (artifacts.parent / "__init__.py").touch()
@@ -276,25 +283,39 @@ def fixture_fetch(tmp_path, monkeypatch):
     home = tmp_path / "churn"
     home.mkdir()
 
-    def run(release, registry="up"):
+    def run(release, registry="up", **more):
         environment = dict(os.environ, PYTHONPATH=str(tmp_path / "lib"), SERVED_MODEL_DIR=str(home / release), REGISTRY=registry,
-                           SERVED_MODEL_URI="models:/churn/" + release, MLFLOW_TRACKING_URI="http://127.0.0.1:5000")
+                           SERVED_MODEL_URI="models:/churn/" + release, MLFLOW_TRACKING_URI=server.url + "/", **more)
         done = subprocess.run([sys.executable, FILES / "mlflow_fetch_model.py"], env=environment, capture_output=True, text=True, check=False)
         run.said = done.stdout + done.stderr
         return done.returncode, {path.relative_to(home).as_posix(): path.read_text() for path in home.rglob("*")
                                  if path.is_file() and not path.name.startswith(".")}
 
-    run.home = home
+    run.home, run.server = home, server
     return run
 
 
 def fetched(version):
-    return {f"{version}/MLmodel": f"models:/churn/{version}", f"{version}/data/part-0.snappy.parquet": "PAR1 1 2 3 PAR1"}
+    return {f"{version}/MLmodel": f"store:/churn/{version}", f"{version}/data/part-0.snappy.parquet": "PAR1 1 2 3 PAR1"}
 
 
 def test_files_are_fetched_once(fetch):
     assert fetch("1") == (0, fetched(1))
     assert fetch("1", registry="down") == (0, fetched(1))
+
+
+@pytest.mark.parametrize(("more", "sent"), [
+    ({}, None), ({"MLFLOW_TRACKING_USERNAME": "a", "MLFLOW_TRACKING_PASSWORD": "b", "MLFLOW_TRACKING_TOKEN": "t"}, "Basic YTpi"),
+    ({"MLFLOW_TRACKING_TOKEN": "t"}, "Bearer t"),
+])  # fmt: skip
+def test_the_registry_is_asked_with_the_login_of_mlflow_s_client(fetch, more, sent):
+    assert fetch("1", **more) == (0, fetched(1))
+    assert [request["headers"].get("Authorization") for request in fetch.server.sent("GET")] == [sent]
+
+
+def test_a_registry_that_does_not_know_it(fetch, reply):
+    fetch.server.on("GET", "/api/2.0/mlflow/model-versions/get-download-uri", reply({"error_code": "RESOURCE_DOES_NOT_EXIST"}, status=404))
+    assert fetch("1") == (1, {}) and "HTTPError: 404 Client Error" in fetch.said
 
 
 def test_files_of_a_version_that_is_not_served_any_more_go(fetch):
@@ -305,7 +326,7 @@ def test_files_of_a_version_that_is_not_served_any_more_go(fetch):
 
 def test_half_a_download_is_no_model(fetch):
     assert fetch("1", registry="down") == (1, {})
-    assert f"models:/churn/1 could not be fetched from http://127.0.0.1:5000 to {fetch.home}/1: OSError: no registry" in fetch.said
+    assert f"models:/churn/1 could not be fetched from {fetch.server.url}/ to {fetch.home}/1: OSError: no registry" in fetch.said
     assert fetch("1") == (0, fetched(1))
 
 

@@ -41,7 +41,27 @@ def damage(folder):
     return ""
 
 
-def fetch(uri, wanted):
+def location(uri, registry):
+    """Where the registry says that the files are. By a path that MLflow 1, 2 and 3 have: a client of 1 takes one that the others lack."""
+    import requests
+
+    name, _, version = uri[len("models:/"):].rpartition("/")
+    username, password, token, authority, insecure = (os.environ.get("MLFLOW_TRACKING_" + variable) for variable in (
+        "USERNAME", "PASSWORD", "TOKEN", "SERVER_CERT_PATH", "INSECURE_TLS"))
+    answer = requests.get(
+        registry.rstrip("/") + "/api/2.0/mlflow/model-versions/get-download-uri",
+        params={"name": name, "version": version},
+        auth=(username, password) if username else None,
+        headers={"Authorization": "Bearer " + token} if token and not username else {},
+        verify=False if insecure == "true" else authority or True,
+        cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        timeout=120,
+    )
+    answer.raise_for_status()
+    return answer.json()["artifact_uri"]
+
+
+def fetch(uri, wanted, registry):
     # Slow, and not needed when the files are there.
     from mlflow.artifacts import download_artifacts
 
@@ -49,7 +69,7 @@ def fetch(uri, wanted):
     partial = os.path.join(home, ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     os.mkdir(partial)
-    files = download_artifacts(artifact_uri=uri, dst_path=partial)
+    files = download_artifacts(artifact_uri=location(uri, registry), dst_path=partial)
     # The home is this instance's alone, and what else lies in it is damaged or of a version that it does not serve any more. It goes when
     # there is better.
     for entry in list(os.scandir(home)):
@@ -75,7 +95,7 @@ def main():
         print(f"The files of the model in {wanted} are damaged: {damaged}. They are fetched anew.", flush=True)
     print(f"Fetching {uri} from {registry}.", flush=True)
     try:
-        fetch(uri, wanted)
+        fetch(uri, wanted, registry)
     except Exception as exc:
         sys.exit(f"{uri} could not be fetched from {registry} to {wanted}: {type(exc).__name__}: {exc}")
 
