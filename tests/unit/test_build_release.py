@@ -89,8 +89,19 @@ def fixture_index(tmp_path):
     server.server_close()
 
 
+@pytest.fixture(name="python", scope="module")
+def fixture_python(tmp_path_factory):
+    """Makes a venv as Python does, but as a copy of one that was made once: pip is unpacked and compiled for some seconds."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\n[ "$1 $2" = "-m venv" ] && exec cp -a {folder}/venv "$3"\n')
+    program.chmod(0o755)
+    return program
+
+
 @pytest.fixture(name="build")
-def fixture_build(tmp_path):
+def fixture_build(tmp_path, python):
     """build(release, settings) -> what the program said, and how it ended."""
     recipe, home = tmp_path / "recipes" / "one", tmp_path / "home"
     recipe.mkdir(parents=True)
@@ -106,9 +117,9 @@ def fixture_build(tmp_path):
     fetched = tmp_path / "index/simple/uv" / UV_WHEEL
     (recipe / "uv.txt").write_text(f"uv==1.0 --hash=sha256:{hashlib.sha256(fetched.read_bytes()).hexdigest()}\n")
 
-    def run(name, source="uv", uv=recipe.parent / "uv", archive=None, **settings):
+    def run(name, source="uv", uv=recipe.parent / "uv", archive=None, python=python, **settings):
         (tmp_path / name).mkdir(exist_ok=True)
-        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), sys.executable, source, "gunicorn", str(tmp_path / "live"),
+        command = ["bash", str(PROGRAM), str(tmp_path / name / "release"), str(recipe), str(python), source, "gunicorn", str(tmp_path / "live"),
                    str(uv), str(archive or tmp_path / "none.tar.gz"), str(tmp_path / "units"), str(tmp_path / "state")]  # fmt: skip
         settings = {"TMPDIR": tmp_path / "tmp", **settings}
         return subprocess.run(
@@ -143,7 +154,7 @@ def test_what_is_live_served_or_beside_it_stays_and_what_came_before_goes(tmp_pa
 
 
 def test_the_index_s_login_stays_nowhere(tmp_path, index, build):
-    done = build("first", UV_DEFAULT_INDEX=index[0])
+    done = build("first", python=sys.executable, UV_DEFAULT_INDEX=index[0])
     assert done.returncode == 0, done.stdout
     password = LOGIN.split(":")[1].encode()
     assert password.decode() not in done.stdout
