@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+
+from ansible_collections.sparkflows.mlops.plugins.modules import mlops_host_info
+from module_arguments import patch_module_args
 
 PROJECT = Path(__file__).resolve().parents[1]
 # The programs of Ansible: those beside this Python, or another core's.
@@ -19,13 +24,14 @@ LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansibl
 # A host that is not looked at, where what would be found is not asked about: that takes a third of the time of a short run.
 UNSEEN = {"__mlops_host": {}}
 
-# Where all hosts of a run are this computer, it is looked at once, as the host this_computer. For the others, what was found is LOOKED.
-LOOK = """
-- hosts: this_computer
-  gather_facts: false
-  roles: [sparkflows.mlops.topology]
+
+def tell(hosts="ansible_play_hosts", name="found"):
+    """The last task of a play, for found_in: what each of these hosts has found. It takes a second to have a module write that into a file."""
+    return f"""
+    - ansible.builtin.debug: {{msg: "FOUND {{{{ dict({hosts} | zip({hosts} | map('extract', hostvars, '{name}'))) | to_json }}}}"}}
+      run_once: true
 """
-LOOKED = {"__mlops_host": "{{ hostvars['this_computer']['__mlops_host'] }}"}
+
 
 # Each case is a host of the group cases. Besides the problem that the preflight of its `role` found, what `told` asks for is noted.
 PREFLIGHTS = """
@@ -38,12 +44,7 @@ PREFLIGHTS = """
         - ansible.builtin.set_fact: {found: "{{ dict(told | default({}), problem='') }}"}
       rescue:
         - ansible.builtin.set_fact: {found: {problem: "{{ ansible_failed_result.msg }}"}}
-    - ansible.builtin.copy:
-        content: "{{ dict(groups['cases'] | zip(groups['cases'] | map('extract', hostvars, 'found'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
-"""
+""" + tell("groups['cases']")
 
 
 class Run:
@@ -84,19 +85,30 @@ def run_in(folder, inventory, playbook, *arguments, **environment):
 
 
 def found_in(folder, inventory, playbook):
-    """What the playbook wrote into found.json."""
+    """What a playbook has told."""
     done = run_in(folder, inventory, playbook)
     assert done.returncode == 0, done.output[-5000:]
-    return json.loads((folder / "found.json").read_text())
+    return told_by(done)
 
 
-def preflights(folder, cases, common, before="", groups=()):
+def told_by(done):
+    return json.loads(json.loads(re.search(r'"msg": ("FOUND .*")', done.output)[1]).removeprefix("FOUND "))
+
+
+def looked(mlops_home="/opt/mlflow", mlops_data_dir="/var/lib/mlflow", **_variables):
+    """What the topology would find on this computer, for hosts that are this computer. A look in the run takes a second, or one for each host."""
+    said = io.StringIO()
+    with patch_module_args({"paths": [mlops_home, mlops_data_dir, "/tmp"]}), redirect_stdout(said), suppress(SystemExit):
+        mlops_host_info.main()
+    return {"__mlops_host": json.loads(said.getvalue())["host"]}
+
+
+def preflights(folder, cases, common, before="", groups=(), playbook=PREFLIGHTS):
     """Case -> what the preflight of its role found. A play may come before; cases may be in more groups: (group, case)."""
     # Not in the group mlflow: each would ask for all others' addresses.
-    children = {"cases": {"hosts": cases, "vars": LOOKED}, "mlflow": {"hosts": {"mlflow1": {}}}, "sparkflows": {"hosts": {"fire1": {}}},
+    children = {"cases": {"hosts": cases}, "mlflow": {"hosts": {"mlflow1": {}}}, "sparkflows": {"hosts": {"fire1": {}}},
                 **{group: {"hosts": {case: {}}} for group, case in groups}}  # fmt: skip
-    inventory = {"all": {"hosts": {"this_computer": {}}, "vars": {**LOCAL, **common}, "children": children}}
-    return found_in(folder, inventory, LOOK + before + PREFLIGHTS)
+    return found_in(folder, {"all": {"vars": {**LOCAL, **looked(**common), **common}, "children": children}}, before + playbook)
 
 
 def problem_of(found, words):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from playbook_run import LOCAL, UNSEEN, found_in
+from playbook_run import LOCAL, UNSEEN, found_in, tell
 
 PLAYBOOK = """
 - hosts: all
@@ -17,12 +17,7 @@ PLAYBOOK = """
         found: {closed: "{{ dict(closed | map(attribute='host') | zip(closed | map(attribute='wanted'))) }}",
                 store_unit: "{{ _acceptance_questions_mlflow.store_unit }}"}
       vars: {closed: "{{ _acceptance_ports | rejectattr('wanted', 'eq', 'open') }}"}
-    - ansible.builtin.copy:
-        content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
-"""
+""" + tell()
 # Each MLflow host's firewall, which its Sparkflows host is not told.
 FIREWALLS = {
     "m1": {},

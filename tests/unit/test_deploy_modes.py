@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playbook_run import LOCAL, LOOK, LOOKED, PROJECT, UNSEEN, found_in, problem_of, run_in
+from playbook_run import LOCAL, PROJECT, UNSEEN, found_in, looked, problem_of, run_in, tell
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 NO_SHELL = "nobody"
@@ -72,12 +72,7 @@ PLAYBOOK = """
         found: {problem: "{{ problem }}", peers: "{{ _mlops_ssh.peers }}",
                 file: "{{ _ssh_access_authorized_keys if mlops_deploy_mode == 'remote' else '' }}",
                 command: "{{ _mlops_ssh.commands.values() | first }}"}
-    - ansible.builtin.copy:
-        content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
-"""
+""" + tell()
 
 
 @pytest.fixture(name="found", scope="module")
@@ -100,10 +95,9 @@ def fixture_found(tmp_path_factory):
         if ME == "root":  # a directory of another account
             os.chown(folder / "etc", pwd.getpwnam(NO_SHELL).pw_uid, -1)
             text = text.replace("/proc/id", str(folder / "etc" / "id"))
-        common = {**LOCAL, "mlops_deploy_mode": "remote", "mlops_mlflow_url": "http://mlflow.example:5000", "mlops_home": str(folder),
+        common = {**LOCAL, **looked(), "mlops_deploy_mode": "remote", "mlops_mlflow_url": "http://mlflow.example:5000", "mlops_home": str(folder),
                   "mlops_data_dir": str(folder)}  # fmt: skip
-        children = {group: {"vars": LOOKED, **members} for group, members in json.loads(text).items()}
-        return found_in(folder, {"all": {"hosts": {"this_computer": {}}, "children": children, "vars": common}}, LOOK + PLAYBOOK)
+        return found_in(folder, {"all": {"children": json.loads(text), "vars": common}}, PLAYBOOK)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -284,12 +278,7 @@ PACKAGES = """
     - {role: sparkflows.mlops.ssh_access, when: false}
   tasks:
     - ansible.builtin.set_fact: {found: "{{ _ssh_access_packages }}"}
-    - ansible.builtin.copy:
-        content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'found'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
-"""
+""" + tell()
 
 
 def test_ssh_client_is_installed_where_it_is_not(tmp_path):

@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 
-from playbook_run import COLLECTIONS, LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run, run_in
+from playbook_run import COLLECTIONS, LOCAL, PROGRAMS, PROJECT, found_in, preflights, problem_of, run, run_in, tell, told_by
 
 CANARY = "canary-4c1f"
 
@@ -27,12 +27,7 @@ UNIT = """
     - ansible.builtin.include_role: {name: sparkflows.mlops.model_serving, tasks_from: find}
     - ansible.builtin.set_fact:
         unit: "{{ lookup('ansible.builtin.template', role_path ~ '/templates/mlflow-model.service.j2') }}"
-    - ansible.builtin.copy:
-        content: "{{ dict(groups['mlflow'] | zip(groups['mlflow'] | map('extract', hostvars, 'unit'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
-"""
+""" + tell("groups['mlflow']", "unit")
 
 
 def test_a_served_model_s_java_survives_an_update_of_the_package_and_its_release_stays(tmp_path):
@@ -111,12 +106,7 @@ RELATIVE = """
           lock: "{{ lookup('ansible.builtin.file', _mlflow_runtime_lock) }}"
           artifact: "{{ __java_runtime_artifact.path }}"
           stack: "{{ mlops_stack_data }}"
-    - ansible.builtin.copy:
-        content: "{{ found | to_json }}"
-        dest: found.json
-        mode: "0600"
-      check_mode: false
-"""
+""" + tell()
 
 
 def test_a_relative_path_means_the_same_in_preflight_and_in_use(tmp_path):
@@ -134,12 +124,12 @@ def test_a_relative_path_means_the_same_in_preflight_and_in_use(tmp_path):
         scorer_images={"1": "r.example/s:1@sha256:" + "0" * 64})  # fmt: skip
     # As a playbook of the collection, it lies elsewhere.
     (tmp_path / "plays").mkdir()
-    (tmp_path / "plays" / "relative.yml").write_text(RELATIVE.replace("found.json", str(tmp_path / "found.json")))
+    (tmp_path / "plays" / "relative.yml").write_text(RELATIVE)
     (tmp_path / "hosts.json").write_text(json.dumps({"mlflow": {"hosts": {"m1": variables}}, "sparkflows": {"hosts": {"fire1": {}}}}))
     done = run(PROGRAMS / "ansible-playbook", "-i", "hosts.json", "plays/relative.yml", "--check", folder=tmp_path,
                ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_HOME=str(tmp_path / "home"))  # fmt: skip
     assert done.returncode == 0, done.output[-5000:]
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = told_by(done)["m1"]
     assert found["scorer"] == []
     assert found["registry"] == (tmp_path / "files/mlflow.pem").read_text()
     assert found["artifact"] == str(tmp_path / "files/mlflow.pem")
@@ -195,12 +185,7 @@ INSTALL = """
     - ansible.builtin.set_fact: {ansible_pkg_mgr: apt, cacheable: true}
     - ansible.builtin.include_role: {name: sparkflows.mlops.nginx, tasks_from: install}
       vars: {_nginx_own_files: [], nginx_remove_default_site: false, mlops_selinux: never}
-    - ansible.builtin.copy:
-        content: "{{ dict(groups['packages'] | zip(groups['packages'] | map('extract', hostvars, '__nginx_package'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-      run_once: true
-"""
+""" + tell("groups['packages']", "__nginx_package")
 # In place of the module: what it is given.
 APT = """
 import json

@@ -13,7 +13,7 @@ import sys
 from contextlib import closing
 
 import pytest
-from playbook_run import LOCAL, LOOK, LOOKED, PREFLIGHTS, PROJECT, found_in, problem_of
+from playbook_run import PREFLIGHTS, PROJECT, preflights, problem_of
 
 PROGRAM = PROJECT / "roles/backup/files/mlflow_backup"
 # The release knows this schema.
@@ -91,9 +91,8 @@ def fixture_found(host, tmp_path_factory):
     # Each is alone with its archive.
     alone = {case: {**variables, "given": [case] * (case != "none")} for case, variables in cases.items()}
     folder = tmp_path_factory.mktemp("restore")
-    children = {"cases": {"hosts": alone, "vars": LOOKED}, "mlflow": {"hosts": {"mlflow1": {}}}, "sparkflows": {"hosts": {"fire1": {}}}}
-    inventory = {"all": {"hosts": {"this_computer": {}}, "vars": {**LOCAL, **common}, "children": children}}
-    return found_in(folder, inventory, LOOK + PREFLIGHTS.replace("public: true}", 'public: true}\n          vars: {_restore_hosts: "{{ given }}"}'))
+    playbook = PREFLIGHTS.replace("public: true}", 'public: true}\n          vars: {_restore_hosts: "{{ given }}"}')
+    return preflights(folder, alone, common, playbook=playbook)
 
 
 @pytest.mark.parametrize("case", CASES)

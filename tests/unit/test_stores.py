@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from playbook_run import LOCAL, LOOK, LOOKED, PROJECT, found_in, problem_of
+from playbook_run import LOCAL, PROJECT, found_in, looked, problem_of, tell
 
 PASSWORD = "canary@:/?#%+& '\"\\$`ä-9d3e"
 DATABASE = {"mlops_database_host": "db.example.com", "mlops_database_password": PASSWORD}
@@ -75,14 +75,8 @@ PLAYBOOK = """
 
 - hosts: cases[0]
   gather_facts: false
-  vars:
-    all: "{{ groups['cases'] + groups['told'] }}"
   tasks:
-    - ansible.builtin.copy:
-        content: "{{ dict(all | zip(all | map('extract', hostvars, 'found'))) | to_json }}"
-        dest: found.json
-        mode: "0600"
-"""
+""" + tell("(groups['cases'] + groups['told'])")
 
 
 @pytest.fixture(name="found", scope="module")
@@ -94,14 +88,13 @@ def fixture_found(tmp_path_factory):
         hosts = {name: variables for name, (several, variables, _words) in CASES.items() if several == number}
         told = TOLD if number == 1 else {}
         # Told outside of any role.
-        common = {**LOCAL, "mlops_stack_dir": str(PROJECT / "stacks/guide-1.30"),
+        common = {**LOCAL, **looked(mlops_data_dir=str(folder)), "mlops_stack_dir": str(PROJECT / "stacks/guide-1.30"),
                   "mlops_data_dir": str(folder), "mlops_user": "nobody-else", "mlops_address": "127.0.0.1",
                   "mlflow_server_minimum_free_mb": 1}
         mlflow = {f"mlflow{index}": {"mlops_address": f"192.0.2.{10 + index}"} for index in range(1, number + 1)}
-        inventory = {"all": {"vars": common, "hosts": {"this_computer": {}}, "children": {
-            "mlflow": {"hosts": mlflow}, "cases": {"hosts": hosts, "vars": LOOKED}, "told": {"hosts": told, "vars": LOOKED},
-            "sparkflows": {"hosts": {"f": {}}}}}}
-        found.update(found_in(folder, inventory, LOOK + PLAYBOOK))
+        inventory = {"all": {"vars": common, "children": {
+            "mlflow": {"hosts": mlflow}, "cases": {"hosts": hosts}, "told": {"hosts": told}, "sparkflows": {"hosts": {"f": {}}}}}}
+        found.update(found_in(folder, inventory, PLAYBOOK))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
-from playbook_run import LOCAL, found_in
+from playbook_run import LOCAL, found_in, tell
 
 setting_problems = FilterModule().filters()["setting_problems"]
 PROJECT = Path(__file__).resolve().parents[4]
@@ -62,11 +62,9 @@ PLAY = """
   gather_facts: false
   vars: {of_the_play: 3}
   tasks:
-    - ansible.builtin.copy:
-        content: "{{ hostvars[inventory_hostname] | sparkflows.mlops.setting_problems(known=query('ansible.builtin.varnames', '.')) | to_json }}"
-        dest: found.json
-        mode: "0600"
-"""
+    - ansible.builtin.set_fact:
+        found: "{{ hostvars[inventory_hostname] | sparkflows.mlops.setting_problems(known=query('ansible.builtin.varnames', '.')) }}"
+""" + tell()
 UNDEFINED, UNREADABLE = "refers to nobody_s, which nobody defines", "is no template that Ansible can read"
 # variable: (its value, words of the problem; none where all is well or cannot be judged yet)
 TEMPLATES = {
@@ -94,7 +92,7 @@ TEMPLATES = {
 
 def test_templates(tmp_path):
     variables = {**LOCAL, "group_s": 2, **{name: value for name, (value, _words) in TEMPLATES.items()}}
-    problems = found_in(tmp_path, {"mlflow": {"hosts": {"m1": {}}, "vars": variables}}, PLAY)
+    problems = found_in(tmp_path, {"mlflow": {"hosts": {"m1": {}}, "vars": variables}}, PLAY)["m1"]
     assert "canary" not in str(problems)
     for name, (_value, words) in TEMPLATES.items():
         found = [problem for problem in problems if problem.split()[0] == name]
