@@ -195,7 +195,7 @@ def test_back_to_2(mlflow, run, seen):
     done = run("rollback", "mlflow-2")
     assert done.returncode == 0 and release(mlflow) == "mlflow-2", done.text
     assert content(TRACKING) == seen["mlflow-2"] and "Since then were logged or changed: " in done.text
-    path = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-since-*.jsonl")
+    path = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-since-*.jsonl | tail -n 1")
     lines = [json.loads(line) for line in mlflow.check_output(f"cat {path}").splitlines()]
     assert lines[0]["rows"]["runs"] == sum(line.get("table") == "runs" for line in lines) == 6
     for playbook in ("rollback", "mlflow"):
