@@ -164,6 +164,14 @@ def test_a_second_run_changes_nothing(mlflow, run):
         assert done.returncode == 0 and set(done.changed.values()) == {0}, done.text
 
 
+def test_a_served_model_keeps_the_stack_that_it_was_made_with(mlflow, run):
+    model = process(mlflow, "mlflow-model@steady")
+    done = run("serve_models", "mlflow-2")
+    assert done.returncode == 0, done.text
+    assert process(mlflow, "mlflow-model@steady") == model
+    assert mlflow.file("/opt/mlflow/stacks/guide-1.30/current").linked_to.startswith("/opt/mlflow/releases/guide-1.30-")
+
+
 def test_a_new_mlflow_that_does_not_start(mlflow, run, seen):
     log(5)
     seen["mlflow-2"] = content(TRACKING)
