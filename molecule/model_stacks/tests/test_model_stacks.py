@@ -67,7 +67,7 @@ def small(sparkflows, address):
 
 def test_the_model_goes_on_when_mlflow_does(mlflow, run):
     before = process(mlflow)
-    run("playbooks/mlflow.yml")
+    run("playbooks/upgrade.yml")
     assert "/mlflow-2-" in mlflow.check_output("readlink /opt/mlflow/current") and process(mlflow) == before
     output = run("playbooks/serve_models.yml", models=MODELS[:1])
     assert process(mlflow) == before, output
