@@ -45,7 +45,7 @@ def location(uri, registry):
     """Where the registry says that the files are. By a path that MLflow 1, 2 and 3 have: a client of 1 takes one that the others lack."""
     import requests
 
-    name, _, version = uri[len("models:/"):].rpartition("/")
+    name, _slash, version = uri[len("models:/"):].rpartition("/")
     username, password, token, authority, insecure = (os.environ.get("MLFLOW_TRACKING_" + variable) for variable in (
         "USERNAME", "PASSWORD", "TOKEN", "SERVER_CERT_PATH", "INSECURE_TLS"))
     answer = requests.get(
