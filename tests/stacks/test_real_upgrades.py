@@ -24,7 +24,7 @@ from test_real_servers import FILES, GUARD, SETTINGS, Release, free_port
 sys.path.insert(0, str(PROJECT / "roles/backup/files"))
 # Where there are several Pythons.
 os.environ["PATH"] += "".join(f":{path}" for path in sorted(Path.home().glob(".pyenv/versions/3.7.*/bin")))
-from mlflow_backup import rows, services  # noqa: E402
+from mlflow_backup import rows, services  # noqa: E402 - its folder is known only now
 
 HERE = Path(__file__).parent
 STACKS = ["guide-1.30", "mlflow-2", "mlflow-3"]

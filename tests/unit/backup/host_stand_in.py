@@ -20,6 +20,19 @@ KINDS = {"experiments/search": ("experiments", lambda name: {"experiment_id": na
          "registered-models/search": ("registered_models", lambda name: {"name": name})}  # fmt: skip
 
 
+def fails_once(monkeypatch, where, name, problem):
+    """The first call of a function ends with that, and all others are as ever."""
+    real, calls = getattr(where, name), []
+
+    def first_not(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise problem
+        return real(*arguments)
+
+    monkeypatch.setattr(where, name, first_not)
+
+
 def content(uri):
     with closing(sqlite3.connect(uri[len("sqlite:///"):])) as connection:
         return {kind: [row[0] for row in connection.execute(f"SELECT a FROM {kind}")] for kind, _make in KINDS.values()}

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import host_stand_in
 import pytest
-from host_stand_in import NEWEST, OLDER
+from host_stand_in import NEWEST, OLDER, fails_once
 from mlflow_backup import account, archive, artifacts, command, create, journal, judge, places, release, restore, services
 from mlflow_backup.problems import Damaged, Problem
 
@@ -240,16 +240,7 @@ def test_artifacts_that_mlflow_cannot_hand_out(site):
 
 
 def test_a_service_that_does_not_start(site, monkeypatch):
-    start = services.start
-    calls = []
-
-    def start_once_not(units):
-        calls.append(units)
-        if len(calls) == 1:
-            raise Problem("mlflow.service does not start.")
-        start(units)
-
-    monkeypatch.setattr(services, "start", start_once_not)
+    fails_once(monkeypatch, services, "start", Problem("mlflow.service does not start."))
     failed(site, "does not start")
     assert site.state() == site.now
 

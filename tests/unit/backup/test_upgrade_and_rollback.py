@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import host_stand_in
 import pytest
-from host_stand_in import NEWEST, OLDER
+from host_stand_in import NEWEST, OLDER, fails_once
 from mlflow_backup import command, database, entries, journal, release, scratch, services, upgrade
 from mlflow_backup.problems import Problem
 
@@ -238,29 +238,13 @@ def test_a_switch_that_fails_is_put_back(site, monkeypatch, name):
 def test_what_cannot_be_stopped_or_copied_is_put_back(site, monkeypatch, where, name, doing):
     one = upgrade.Upgrade(site.host.settings)
     one.prepare(site.told, NOON)
-    real, calls = getattr(where, name), []
-
-    def first_not(*arguments):
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise Problem("It will not.")
-        return real(*arguments)
-
-    monkeypatch.setattr(where, name, first_not)
+    fails_once(monkeypatch, where, name, Problem("It will not."))
     failed(site, one, "It will not", doing)
     assert site.state() == site.old and site.left() == (set(), {"outcome.json", "rehearsal.json"})
 
 
 def start_first_not(monkeypatch):
-    start, calls = services.start, []
-
-    def start_once_not(units):
-        calls.append(units)
-        if len(calls) == 1:
-            raise Problem("mlflow.service does not start.")
-        start(units)
-
-    monkeypatch.setattr(services, "start", start_once_not)
+    fails_once(monkeypatch, services, "start", Problem("mlflow.service does not start."))
 
 
 @pytest.mark.parametrize("name", ["start", "answer", "runs", "artifact"])
