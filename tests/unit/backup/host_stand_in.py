@@ -6,6 +6,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -34,14 +35,42 @@ def fails_once(monkeypatch, where, name, problem):
 
 
 def content(uri):
+    if not uri.startswith("sqlite:"):
+        return content_of_schema(uri)
     with closing(sqlite3.connect(uri[len("sqlite:///"):])) as connection:
         return {kind: [row[0] for row in connection.execute(f"SELECT a FROM {kind}")] for kind, _make in KINDS.values()}
 
 
+def content_of_schema(uri):
+    """What MLflow's classes find with the search path that they are told."""
+    from mlflow_backup import postgresql
+
+    schema = re.search("search_path=([a-z0-9_]+)", uri).group(1)
+    return {kind: [json.loads(line) for line in postgresql.ask(uri, f"SELECT to_json(a) FROM {schema}.{kind};").splitlines()]
+            for kind, _make in KINDS.values()}  # fmt: skip
+
+
 def upgrade(uri):
+    if not uri.startswith("sqlite:"):
+        upgrade_schema(uri)
+        return
     with closing(sqlite3.connect(uri[len("sqlite:///"):])) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", [NEWEST])
         connection.commit()
+
+
+def upgrade_schema(uri):
+    """With what MLflow's own upgrades do: more columns and tables, fewer columns."""
+    from mlflow_backup import postgresql
+
+    schema = re.search("search_path=([a-z0-9_]+)", uri).group(1)
+    postgresql.ask(uri, f"""
+        SET search_path = {schema};
+        ALTER TABLE runs ADD workspace text NOT NULL DEFAULT 'default';
+        CREATE TABLE workspaces (name text PRIMARY KEY, about json);
+        INSERT INTO workspaces VALUES ('default', '{{"a": 1}}');
+        UPDATE alembic_version SET version_num = '{NEWEST}';
+    """, transaction=True)
 
 
 class Systemd:
@@ -82,7 +111,27 @@ class Effects:
         return call
 
 
-def stand_in(set_attribute, folder, effects=None):
+def changes_of_files(effects, set_attribute):
+    """What changes them is counted, and what stops and starts."""
+    from mlflow_backup import services
+
+    for where, name in ((os, "rename"), (os, "link"), (os, "unlink"), (os, "mkdir"), (services, "systemctl")):
+        set_attribute(where, name, effects.counted(getattr(where, name)))
+
+
+def changes_of_schemas(effects, set_attribute):
+    """What changes a database of PostgreSQL."""
+    from mlflow_backup import database, postgresql
+
+    for where, name in ((postgresql, "load"), (database.Postgresql, "copy")):
+        set_attribute(where, name, effects.counted(getattr(where, name)))
+    ask = postgresql.ask
+    changing = effects.counted(ask)
+    set_attribute(postgresql, "ask", lambda uri, script, transaction=False: (
+        changing if re.search("DROP|ALTER", script) else ask)(uri, script, transaction))  # fmt: skip
+
+
+def stand_in(set_attribute, folder):
     """set_attribute: setattr, or that of monkeypatch."""
     from mlflow_backup import release, scratch, services
 
@@ -91,13 +140,10 @@ def stand_in(set_attribute, folder, effects=None):
     set_attribute(release, "upgrade", upgrade)
     set_attribute(release, "load", lambda: None)
     set_attribute(release, "version", lambda: "1.30.1")
-    systemd = Systemd(folder)
-    set_attribute(services, "systemctl", effects.counted(systemd) if effects else systemd)
-    for name in ("rename", "link", "unlink", "mkdir") if effects else ():
-        set_attribute(os, name, effects.counted(getattr(os, name)))
+    set_attribute(services, "systemctl", Systemd(folder))
 
 
-def run(folder, kill_at, *arguments, told=None):
+def run(folder, kill_at, *arguments, told=None, changes=changes_of_files):
     """A command in a process of its own, which is killed before that effect. How many there were, or -1 if it was killed; and its status.
     told: on its standard input."""
     reading, writing = os.pipe()
@@ -106,7 +152,8 @@ def run(folder, kill_at, *arguments, told=None):
         from mlflow_backup import command
 
         effects = Effects(kill_at)
-        stand_in(setattr, folder, effects)
+        stand_in(setattr, folder)
+        changes(effects, setattr)
         sys.stdin = io.StringIO(json.dumps(told))
         status = 99
         try:

@@ -49,7 +49,7 @@ def fixture_made(tmp_path):
 
 
 def test_an_upgrade_that_keeps_all(made):
-    with rows.pair(made("old", OLD), made("new", OLD + MIGRATED)) as both:
+    with rows.files(made("old", OLD), made("new", OLD + MIGRATED)) as both:
         assert list(rows.lost(both)) == [] and list(rows.gone_columns(both)) == []
         assert rows.seeded(both) == {"workspaces": 1}
         assert (both.revision("old"), both.revision("new")) == ("older", "newer")
@@ -65,23 +65,23 @@ def test_an_upgrade_that_keeps_all(made):
     ("DROP TABLE metrics; CREATE TABLE metrics (key TEXT)", "2 of 2 rows of metrics are not as they were"),
 ])  # fmt: skip
 def test_what_an_upgrade_loses(made, change, words):
-    with rows.pair(made("old", OLD), made("new", OLD + MIGRATED + change)) as both:
+    with rows.files(made("old", OLD), made("new", OLD + MIGRATED + change)) as both:
         assert list(rows.lost(both)) == [words]
 
 
 def test_rows_that_were_there_twice(made):
     twice = "CREATE TABLE twice (a TEXT); INSERT INTO twice VALUES ('x'), ('x');"
-    with rows.pair(made("old", OLD + twice), made("new", OLD + twice + "DELETE FROM twice WHERE rowid = 1")) as both:
+    with rows.files(made("old", OLD + twice), made("new", OLD + twice + "DELETE FROM twice WHERE rowid = 1")) as both:
         assert list(rows.lost(both)) == ["twice has 1 rows instead of 2"]
 
 
 def test_columns_that_had_values_and_are_gone(made):
-    with rows.pair(made("old", OLD + "UPDATE experiments SET note = 'n'"), made("new", OLD + MIGRATED)) as both:
+    with rows.files(made("old", OLD + "UPDATE experiments SET note = 'n'"), made("new", OLD + MIGRATED)) as both:
         assert list(rows.lost(both)) == [] and list(rows.gone_columns(both)) == ["experiments.note"]
 
 
 def test_nothing_is_written_to_what_is_compared(made):
-    with rows.pair(made("old", OLD), made("new", OLD)) as both, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with rows.files(made("old", OLD), made("new", OLD)) as both, pytest.raises(sqlite3.OperationalError, match="readonly"):
         both.connection.execute("DELETE FROM old.runs")
 
 
@@ -90,7 +90,7 @@ def test_what_was_logged_since_is_saved(made, tmp_path):
                UPDATE experiments SET name = 'changed' WHERE experiment_id = 1; INSERT INTO workspaces VALUES ('w');
                INSERT INTO "a ""table" VALUES ('l', x'00ff'); DELETE FROM metrics WHERE run_uuid = 'r1'"""
     path = tmp_path / "since.jsonl"
-    with rows.pair(made("old", OLD), made("new", OLD + MIGRATED + since)) as both:
+    with rows.files(made("old", OLD), made("new", OLD + MIGRATED + since)) as both:
         counts = rows.save(both, {"workspaces": 1}, str(path), {"schema": "newer"})
     found = [json.loads(line) for line in path.read_text().splitlines()]
     # What others refer to comes first; of a table that the old one has not got, all.

@@ -110,9 +110,10 @@ class Postgresql:
         return int(cls.run(["psql", "--no-password", "--no-psqlrc", "--tuples-only", "--no-align", "--command=" + question], uri))
 
     @classmethod
-    def copy(cls, uri, target):
-        cls.run(["pg_dump", "--format=custom", "--no-password", "--no-owner", "--no-privileges",
-                 *("--exclude-schema=" + name for name in NOT_MLFLOW_S), "--file=" + target], uri)
+    def copy(cls, uri, target, schema=""):
+        """A dump of all that is MLflow's, or of one schema."""
+        which = ["--schema=" + schema] if schema else ["--exclude-schema=" + name for name in NOT_MLFLOW_S]
+        cls.run(["pg_dump", "--format=custom", "--no-password", "--no-owner", "--no-privileges", *which, "--file=" + target], uri)
 
     @staticmethod
     def count(copy):

@@ -153,7 +153,8 @@ class Schema(Place):
             postgresql.switch(self.uri, self.live, self.before, self.staged)
 
     def discard(self):
-        postgresql.drop(self.uri, self.staged)
+        for schema in (self.staged, postgresql.beside(self.staged)):
+            postgresql.drop(self.uri, schema)
 
     @property
     def kept(self):

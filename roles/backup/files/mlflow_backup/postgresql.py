@@ -2,7 +2,9 @@
 tables take each other's place in one transaction."""
 
 import hashlib
+import os
 import re
+import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -11,25 +13,29 @@ from .database import COUNTED, REVISION, Postgresql, need
 from .problems import Damaged, Problem
 
 PSQL = ["psql", "--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+# What this process is called in PostgreSQL, also where MLflow connects in it.
+OURSELVES = f"mlflow_backup {os.getpid()} on {socket.gethostname()[:30]}"
 # Of what pg_restore sets before it begins. A newer one sets what an older server does not know.
 KNOWN_SETTINGS = re.compile(rb"SET (client_encoding|standard_conforming_strings|check_function_bodies|row_security|statement_timeout|lock_timeout)\b")
 # Tables, sequences that are no table's own, views; types; and what triggers call, which MLflow has since 3. Those of who owns MLflow's tables: others
-# may have theirs in the same schema.
+# may have theirs in the same schema. Whose they are is asked before the first of them is moved: rows of a loop are looked for as it goes.
 MOVE = """
 DO $do$
-DECLARE one record;
+DECLARE
+  one record;
+  mine oid := (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('{source}.alembic_version'));
 BEGIN
   FOR one IN
     SELECT c.relname, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = '{source}'::regnamespace AND c.relkind IN ('r', 'p', 'S', 'v', 'm')
-      AND c.relowner = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('{source}.alembic_version'))
+      AND c.relowner = mine
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i', 'e'))
     UNION ALL
     SELECT t.typname, 'TYPE'
     FROM pg_catalog.pg_type t
     WHERE t.typnamespace = '{source}'::regnamespace AND t.typtype IN ('e', 'd')
-      AND t.typowner = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('{source}.alembic_version'))
+      AND t.typowner = mine
   LOOP
     EXECUTE format('ALTER %s {source}.%I SET SCHEMA {target}', one.kind, one.relname);
   END LOOP;
@@ -37,7 +43,7 @@ BEGIN
     SELECT p.oid::regprocedure AS signature
     FROM pg_catalog.pg_proc p
     WHERE p.pronamespace = '{source}'::regnamespace
-      AND p.proowner = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('{target}.alembic_version'))
+      AND p.proowner = mine
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
   LOOP
     EXECUTE format('ALTER FUNCTION %s SET SCHEMA {target}', one.signature);
@@ -47,15 +53,28 @@ $do$;
 """
 
 
+def told(uri):
+    return dict(Postgresql.told(uri), PGOPTIONS="-c client_min_messages=warning", PGAPPNAME=OURSELVES)
+
+
 def ask(uri, script, transaction=False):
     """What psql answers. Scripts come on its standard input."""
     need("psql")
     command = [*PSQL, *(["--single-transaction"] if transaction else []), "--file=-"]
-    environment = dict(Postgresql.told(uri), PGOPTIONS="-c client_min_messages=warning")
-    done = subprocess.run(command, check=False, input=script, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=False, input=script, capture_output=True, text=True, env=told(uri))
     if done.returncode:
         raise Problem(f"PostgreSQL says: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def lines(uri, question):
+    """What psql answers, line by line: more than what memory has room for."""
+    with subprocess.Popen([*PSQL, "--set=FETCH_COUNT=1000", "--command=" + question], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=told(uri)) as process:  # fmt: skip
+        yield from process.stdout
+        error = process.stderr.read().strip()
+    if process.returncode:
+        raise Problem(f"PostgreSQL says: {error}")
 
 
 def name_of(schema):
@@ -79,11 +98,20 @@ def has_schema(uri, schema):
     return ask(uri, f"SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = '{schema}';") == "1"
 
 
+def has_tables(uri, schema):
+    return ask(uri, f"SELECT to_regclass('{schema}.{REVISION}') IS NOT NULL;") == "t"
+
+
 def may_load(uri):
     """Nothing, or why no schema can be made."""
     answer = ask(uri, "SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user), quote_ident(current_database());")
     may, user, name = answer.split("|")
     return "" if may == "t" else f"the account {user} may not make a schema there (GRANT CREATE ON DATABASE {name} TO {user})"
+
+
+def beside(schema):
+    """Where a copy lies from which the one in schema is made."""
+    return schema + "_original"
 
 
 def drop(uri, schema):
@@ -119,10 +147,9 @@ def load(uri, dump, schema):
     """A schema with what the dump has, whole or not at all."""
     source = schema_of(dump)
     unpack = ["pg_restore", "--no-owner", "--no-privileges", "--schema=" + source, "--file=-", dump]
-    environment = dict(Postgresql.told(uri), PGOPTIONS="-c client_min_messages=warning")
     with subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
         with subprocess.Popen([*PSQL, "--single-transaction", "--file=-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              env=environment) as writing:
+                              env=told(uri)) as writing:
             try:
                 writing.stdin.write(f"DROP SCHEMA IF EXISTS {schema} CASCADE;\nCREATE SCHEMA {schema};\n".encode())
                 for line in elsewhere(reading.stdout, source, schema):
@@ -147,24 +174,31 @@ def load(uri, dump, schema):
         raise Problem(f"The database of the archive cannot be loaded, PostgreSQL says: {said}")
 
 
+def revision(uri, schema):
+    return ask(uri, f"SELECT version_num FROM {schema}.{REVISION};")
+
+
 def count(uri, schema):
     """As Postgresql.count does of a dump."""
     tables = ask(uri, f"SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'p');").split()
-    revision = ask(uri, f"SELECT version_num FROM {schema}.{REVISION};") if REVISION in tables else ""
-    return revision, {table: int(ask(uri, f"SELECT count(*) FROM {schema}.{table};")) for table in COUNTED if table in tables}
+    counted = [table for table in COUNTED if table in tables]
+    numbers = ask(uri, "".join(f"SELECT count(*) FROM {schema}.{table};\n" for table in counted)).split()
+    return revision(uri, schema) if REVISION in tables else "", dict(zip(counted, map(int, numbers)))
 
 
 def uri_of(uri, schema):
     """For SQLAlchemy: the tables of this schema."""
     import sqlalchemy
 
-    return sqlalchemy.engine.make_url(uri).update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+    query = {"options": f"-csearch_path={schema}", "application_name": OURSELVES}
+    return sqlalchemy.engine.make_url(uri).update_query_dict(query).render_as_string(hide_password=False)
 
 
 def others(uri):
-    """From where somebody else is connected with MLflow's login. Of one's own account one sees it."""
-    question = ("SELECT DISTINCT coalesce(host(client_addr), 'this host') FROM pg_catalog.pg_stat_activity "
-                "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() AND backend_type = 'client backend';")
+    """From where somebody else is connected with MLflow's login. Of one's own account one sees it. This process may be itself: MLflow's classes keep
+    connections."""
+    question = ("SELECT DISTINCT coalesce(host(client_addr), 'this host') FROM pg_catalog.pg_stat_activity WHERE datname = current_database() "
+                f"AND usename = current_user AND application_name <> '{OURSELVES}' AND backend_type = 'client backend';")
     return ask(uri, question).splitlines()
 
 
