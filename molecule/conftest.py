@@ -73,6 +73,16 @@ def fixture_store():
     return lab_host("store1")
 
 
+@pytest.fixture(name="schemas", scope="session")
+def fixture_schemas(store):
+    """Asks for those of copies beside MLflow's tables, and of what is kept."""
+    def ask():
+        statement = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^mlflow_'"
+        return store.check_output("runuser -u postgres -- psql -XAtd mlflow -c %s", statement).split()
+
+    return ask
+
+
 @pytest.fixture(name="address", scope="session")
 def fixture_address(mlflow):
     """Where the others reach MLflow."""

@@ -92,6 +92,8 @@ FILTERS = {
         "rollback_plan",
         "rollback_problems",
         "upgrade_announcement",
+        "upgrade_leader",
+        "upgrade_left_behind",
         "upgrade_links",
         "upgrade_message",
         "upgrade_outcome",

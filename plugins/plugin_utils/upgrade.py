@@ -24,8 +24,8 @@ def stack_of(release):
 
 
 def upgrade_wanted_problems(stack, answer):
-    """Whether mlflow.yml would take a SQLite database to another stack in place, with no way back. answer: of a host to where its live release leads;
-    nothing of one that has no database yet, or none in a file."""
+    """Whether mlflow.yml would take a database to another stack in place, with no way back. answer: of a host to where its live release leads;
+    nothing of one that has no database yet, or one of another kind."""
     live = os.path.basename(answer.get("stdout", "").strip())
     if live and stack_of(live) != stack:
         return [f"{live} is live with a database, and mlops_stack is {stack}: run playbooks/upgrade.yml first, which tries it on a copy and can be "
@@ -37,15 +37,36 @@ def common_problems(settings, looked, check_mode):
     missing = [one["item"] for one in looked if not one["stat"]["exists"]]
     if missing and not check_mode:
         yield f"{' and '.join(missing)} is not there, so there is no MLflow: run playbooks/mlflow.yml first."
-    if settings["mlops_database_host"]:
-        yield ("MLflow's database is PostgreSQL (mlops_database_host), and only SQLite can be upgraded and rolled back by these playbooks yet. "
-               "mlflow.yml with the new mlops_stack upgrades it in place, after a copy.")  # fmt: skip
+    absent = [host for host in settings["hosts"] if host not in settings["run"]] if settings["mlops_database_host"] else []
+    if absent:
+        yield (f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not in this run, with the same database as this host: all MLflow hosts "
+               "of a site go to another release together (no --limit).")  # fmt: skip
     yield from answer_problems(settings, ANSWERS)
 
 
 def upgrade_problems(settings, looked, check_mode):
-    """looked: what was found of MLflow's Python and of its settings."""
+    """settings: also hosts (of the group mlflow) and run (hosts of this run). looked: what was found of MLflow's Python and of its settings."""
     return list(common_problems(settings, looked, check_mode))
+
+
+def turns(hosts, hostvars):
+    """host -> due, whether something is to be switched there; migrates, whether its last upgrade made the database anew; done, what came of it."""
+    return {host: hostvars[host].get("__upgrade_turn") or {"due": False} for host in hosts}
+
+
+def upgrade_leader(hosts, hostvars, host, is_shared):
+    """The host that makes the database anew, while those that share it wait. Who shares it with nobody leads itself. hosts: those of the run."""
+    found = turns(hosts, hostvars)
+    if not is_shared:
+        return host
+    candidates = [name for name, turn in found.items() if turn.get("migrates")] or [name for name, turn in found.items() if turn["due"]]
+    return candidates[0] if candidates else host
+
+
+def upgrade_left_behind(hosts, hostvars, leader):
+    """Those that did not come up with what their leader has come up with. They cannot use its database any more."""
+    found = turns(hosts, hostvars)
+    return [host for host, turn in found.items() if turn["due"] and not turn.get("done")] if found[leader].get("done") else []
 
 
 def upgrade_links(found, live):
@@ -133,7 +154,8 @@ def rollback_plan(upgraded, settings):
     """Whether there is something to go back to that is asked for. upgraded: what the last upgrade that was not rolled back has left, as text, or
     nothing."""
     last, wanted = json.loads(upgraded) if upgraded else None, settings["upgrade_rollback_to"] or settings["mlops_stack"]
-    return {"last": last, "wanted": wanted, "due": bool(last) and wanted == stack_of(last["from"])}
+    return {"last": last, "wanted": wanted, "due": bool(last) and wanted == stack_of(last["from"]),
+            "migrates": bool(last) and any(part["kind"] != "entries" for part in last.get("parts", []))}  # fmt: skip
 
 
 def rollback_problems(settings, looked, plan, check_mode):

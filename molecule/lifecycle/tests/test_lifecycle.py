@@ -5,12 +5,12 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import LAB, PROJECT, content, play, with_mlflow
+from conftest import LAB, PROJECT, content
+from lifecycle_steps import STATE, TRACKING, fixture_killed_at, fixture_run, log, process, release, same  # noqa: F401
 
-HOST, TRACKING = f"{LAB}-mlflow1", "http://127.0.0.1:5000"
+HOST = f"{LAB}-mlflow1"
 VARIABLES = yaml.safe_load((PROJECT / "molecule/lifecycle/inventory/group_vars/all/lifecycle.yml").read_text(encoding="utf-8"))
 ROWS = json.dumps(VARIABLES["serving_sample"])
-STATE = "/var/lib/mlflow-restore"
 # Sends rows until a file is there. How many were answered, with what, and what failed.
 TRAFFIC = """
 import json, os, sys, time, urllib.request
@@ -27,31 +27,8 @@ while not os.path.exists(end):
     time.sleep(0.05)
 print(json.dumps([answers, failures]))
 """
-# The program, which is killed when it says that.
-KILLED = """import os, sys
-sys.path.insert(0, "/opt/mlflow/libexec")
-from mlflow_backup import command, switch, upgrade
-def tell(text):
-    print(text, file=sys.stderr, flush=True)
-    if text.startswith(sys.argv[1]):
-        os.kill(os.getpid(), 9)
-switch.tell = upgrade.tell = tell
-sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
-"""
 STEPS = ["Stopping", "Copying", "Upgrading the copy", "Comparing the copy", "Opening the copy", "Changing SqliteFile", "Changing Entries", "Starting",
          "Asking", "Proven"]  # fmt: skip
-
-
-@pytest.fixture(name="run", scope="module")
-def fixture_run(tmp_path_factory):
-    """A run of a playbook with a stack, and more variables of the group mlflow."""
-    path = tmp_path_factory.mktemp("inventory") / "lifecycle.yml"
-
-    def run(playbook, stack, *arguments, **variables):
-        path.write_text(json.dumps({"mlflow": {"vars": {"mlops_stack": stack, **variables}}}), encoding="utf-8")
-        return play(f"--inventory={path}", f"playbooks/{playbook}.yml", "--diff", *arguments)
-
-    return run
 
 
 @pytest.fixture(name="traffic", scope="module", autouse=True)
@@ -70,49 +47,10 @@ def fixture_traffic(sparkflows, address):
         end()
 
 
-def release(mlflow):
-    return mlflow.check_output("readlink /opt/mlflow/current").rpartition("/")[2].rpartition("-")[0]
-
-
-def log(number):
-    # Newer clients say where each of them is seen.
-    assert with_mlflow("log_runs.py", TRACKING, str(number), "-").communicate(timeout=600)[0].split()[-1] == str(number)
-
-
-def process(mlflow, unit="mlflow.service"):
-    return mlflow.check_output(f"systemctl show --property=MainPID,ExecMainStartTimestamp {unit}")
-
-
-def same(then, now):
-    """All that both MLflows know of."""
-    assert then["experiments"] == now["experiments"] and then["models"] == now["models"] and set(then["runs"]) == set(now["runs"])
-    for name, run in then["runs"].items():
-        other = now["runs"][name]
-        parts = ("params", "tags", "metrics", "artifacts")
-        assert {part: run[part] for part in parts} == {part: other[part] for part in parts}, name
-        common = set(run["info"]) & set(other["info"])
-        assert {"status", "start_time", "end_time", "lifecycle_stage"} <= common
-        assert {key: run["info"][key] for key in common} == {key: other["info"][key] for key in common}, name
-
-
 @pytest.fixture(name="seen", scope="module")
 def fixture_seen():
     """What there was after each step."""
     return {}
-
-
-@pytest.fixture(name="killed_at")
-def fixture_killed_at(mlflow):
-    """The switch is killed at a step, and whoever comes after it, too, if nothing is to be put right yet."""
-    folder = "/etc/systemd/system/mlflow-upgrade.service.d"
-
-    def arrange(step, python, recovered=True):
-        mlflow.run_expect([0], f"mkdir -p {folder} && echo %s > /opt/killed.py", KILLED)
-        unit = f'[Service]\nExecStart=\nExecStart={python} -B /opt/killed.py "{step}"\n' + ("" if recovered else "ExecStopPost=\n")
-        mlflow.run_expect([0], "echo %s > %s/kill.conf", unit, folder)
-
-    yield arrange
-    mlflow.run_expect([0], f"rm -rf {folder}; systemctl daemon-reload; systemctl reset-failed mlflow-upgrade.service || true")
 
 
 def test_check_mode_changes_nothing(mlflow, run, seen):

@@ -16,15 +16,6 @@ def fixture_bucket(store):
         aws_secret_access_key=secret("s3_secret_key"), region_name="us-east-1", verify=str(LAB_DIR / "tls/ca.pem")).Bucket("registry")
 
 
-@pytest.fixture(name="schemas")
-def fixture_schemas(store):
-    def ask():
-        statement = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^mlflow_'"
-        return store.check_output("runuser -u postgres -- psql -XAtd mlflow -c %s", statement).split()
-
-    return ask
-
-
 def log(number):
     assert with_mlflow("log_runs.py", TRACKING, str(number), "-").communicate(timeout=600)[0].split() == [str(number)]
 

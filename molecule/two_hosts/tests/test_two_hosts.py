@@ -117,7 +117,7 @@ def test_restart_of_both_is_not_noticed(hosts, session, url):
 
 def test_what_stops_the_first_never_reaches_the_second(hosts, session, url):
     # The second one has another release: a link to the one that is to come.
-    former = "/opt/mlflow/releases/former"
+    former = "/opt/mlflow/releases/guide-1.30-former"
     hosts[1].run_expect([0], f"ln -s $(readlink /opt/mlflow/current) {former} && ln -sfn {former} /opt/mlflow/current")
     before, settings = pids(hosts), hosts[0].file("/etc/mlflow/mlflow.env").content_string
     run = play("playbooks/mlflow.yml", "--extra-vars", json.dumps({"mlflow_server_environment": {"MLFLOW_GUNICORN_OPTS": "--no-such-option"}}))

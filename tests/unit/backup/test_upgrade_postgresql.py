@@ -225,8 +225,8 @@ def test_a_rollback_without_the_schema_of_then(site):
 
 
 def ends_well(site, kind, told, begin, end, is_end):
-    """Wherever it is killed while it changes the database, all is as it was or as it has to be, and a run after it finishes. Files are for the tests with
-    SQLite."""
+    """Wherever it is killed while it changes the database, all is as it was or as it has to be, and a run after it finishes. What changes files is
+    for the tests with SQLite."""
     seen = set()
     for number in each_kill(site, kind, told):
         assert site.run("recover")[1] == 0

@@ -46,7 +46,7 @@ class Site:
         (staged / env.relative_to("/")).chmod(0o600)
         self.told = {"links": {str(self.folder / "current"): str(self.folder / "releases" / NEW), str(self.folder / "java"): "/usr/lib/jvm/java-17"},
                      "staged": str(staged), "absent": [str(self.folder / "proof.json"), str(self.folder / "none")], "archive": "/a.tar.gz",
-                     "wanted": {"start_timeout": 0}}  # fmt: skip
+                     "wanted": {"start_timeout": 0}, "leads": True}  # fmt: skip
         host.settings_file()
         self.old = self.state()
 

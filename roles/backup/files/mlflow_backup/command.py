@@ -102,6 +102,11 @@ def command_switch(settings, _order):
         raise
 
 
+def command_hold(settings, _order):
+    with alone(settings.get("restore_lock", RESTORE_LOCK)):
+        return SWITCHES[(Journal(settings).read() or {}).get("kind", Upgrade.kind)](settings).hold()
+
+
 def ready_for(settings, kind):
     """What makes an upgrade or a rollback ready is told on standard input."""
     told = json.load(sys.stdin)
@@ -159,8 +164,9 @@ def parser():
         anywhere.add_argument("--work", help="folder for what is decrypted")
     commands.add_parser("judge", help="say whether what was inspected can be restored here; on standard input: found, wanted")
     commands.add_parser("prepare", help="load an archive beside what serves; on standard input as for judge").add_argument("archive")
-    commands.add_parser("prepare-upgrade", help="rehearse an upgrade; on standard input: links, staged, absent, archive, wanted")
+    commands.add_parser("prepare-upgrade", help="rehearse an upgrade; on standard input: links, staged, absent, archive, wanted, leads")
     commands.add_parser("prepare-rollback", help="make ready what was there before the last upgrade; on standard input: wanted")
+    commands.add_parser("hold", help="stop who writes, while another host switches the database that they share")
     commands.add_parser("upgraded", help="say what was upgraded and rehearsed last")
     commands.add_parser("switch", help="put what was prepared in its place")
     restore = commands.add_parser("restore", help="inspect, judge, prepare and switch")

@@ -62,7 +62,7 @@ class Switch:
         if not state or state["step"] != PREPARED or self.journal.read(CONTENT) is None:
             done = DONE[self.kind].replace("_", " ")
             raise Problem(f"Nothing is ready to be {done} on this host: run playbooks/{self.kind}.yml.")
-        state.update(step=SWITCHING, running=services.running())
+        state.update(step=SWITCHING, running=state.get("running", services.running()))
         server, begin = services.Server(self.settings["url"]), time.monotonic()
         try:
             self.step(state, f"Stopping {', '.join(state['running']) or 'nothing, for nothing runs'}.")
@@ -85,6 +85,16 @@ class Switch:
         state["step"] = PROVEN
         self.journal.write(state)
         return self.finish(state)
+
+    def hold(self):
+        """Stops who writes here before another host switches the database that they share. Which they were: for whoever switches or recovers."""
+        state = self.journal.read()
+        if not state or state["step"] != PREPARED:
+            raise Problem(f"Nothing is ready on this host: run playbooks/{self.kind}.yml.")
+        state["running"] = state.get("running", services.running())
+        self.journal.write(state)
+        services.stop()
+        return {"held": state["running"]}
 
     def while_stopped(self, state):
         """What has to be made of what is there when nobody writes any more."""
@@ -115,13 +125,13 @@ class Switch:
             place.revert()
         ends = "What served before is in its place again"
         if start:
-            services.start(state["running"])
-            if services.MLFLOW in state["running"]:
-                try:
+            try:
+                services.start(state["running"])
+                if services.MLFLOW in state["running"]:
                     services.Server(self.settings["url"]).wait(max(state["wanted"]["start_timeout"], PATIENCE))
                     ends += ", and serves"
-                except Problem as exc:
-                    ends += f". {exc}"
+            except Problem as exc:
+                ends += f". {exc}"
         why = f"{str(why).rstrip('.')}. {ends.rstrip('.')}."
         self.journal.write({**state["about"], DONE[state["kind"]]: False, "doing": state.get("doing", ""), "why": why}, OUTCOME)
         self.discard(state)
@@ -144,4 +154,7 @@ class Switch:
             self.put_back(state, f"The {state['kind']} was cut off", start)
             return {"recovered": "put back"}
         self.discard(state)
+        if start:
+            # Of one that was held for another host.
+            services.start(state.get("running", []))
         return {"recovered": "discarded"}

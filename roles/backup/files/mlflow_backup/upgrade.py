@@ -52,7 +52,8 @@ class Upgrade(Migration):
     kind = "upgrade"
 
     def look(self, told):
-        """told: links (path -> where it is to lead), staged (a folder with files below their paths), absent. What is to be changed."""
+        """told: links (path -> where it is to lead), staged (a folder with files below their paths), absent, leads (whether it is this host that
+        makes the database anew, which others may share). What is to be changed."""
         wanted = {path: {"link": target} for path, target in told["links"].items()}
         wanted.update(entries.staged(told["staged"]), **dict.fromkeys(told["absent"]))
         base = self.copies()
@@ -61,7 +62,7 @@ class Upgrade(Migration):
         if revision not in known:
             raise Problem(f"The database has the schema {revision} of a newer MLflow than {release.version()}, to which it was to be upgraded: "
                           "playbooks/rollback.yml goes back.")
-        return base, revision, newest, entries.part(wanted)
+        return base, revision, newest if told["leads"] else revision, entries.part(wanted)
 
     def prepare(self, told, now=None):
         self.recover()

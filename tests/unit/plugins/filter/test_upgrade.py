@@ -13,8 +13,8 @@ FILTERS = FilterModule().filters()
 LIVE = ["/opt/mlflow/current", "/opt/mlflow/java", "/opt/mlflow/python"]
 NOW = ["/opt/mlflow/releases/guide-1.30-aaa", "/usr/lib/jvm/java-8-openjdk-amd64", "/opt/mlflow/pythons/source-1"]
 NEXT = ["/opt/mlflow/releases/mlflow-3-bbb", "/usr/lib/jvm/java-17-openjdk-amd64", "/usr"]
-SETTINGS = {"mlops_database_host": "", "mlops_stack": "mlflow-3", "upgrade_only_rehearse": "false", "upgrade_rollback_to": "",
-            "upgrade_start_timeout": "120"}  # fmt: skip
+SETTINGS = {"mlops_database_host": "", "hosts": ["a", "b"], "run": ["a"], "mlops_stack": "mlflow-3", "upgrade_only_rehearse": "false",
+            "upgrade_rollback_to": "", "upgrade_start_timeout": "120"}  # fmt: skip
 THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}}]
 LAST = {"from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "at": "20261127T120000Z"}
 OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3,
@@ -35,11 +35,39 @@ def test_links_that_are_switched():
 
 @pytest.mark.parametrize(("changed", "words"), [
     ({}, None), ({"upgrade_start_timeout": "0"}, "upgrade_start_timeout is 0: set it to a whole number from 1 to 3600"),
-    ({"mlops_database_host": "db1"}, "only SQLite can be upgraded and rolled back by these playbooks yet"),
+    ({"mlops_database_host": "db1"}, "b is not in this run, with the same database as this host"),
+    ({"mlops_database_host": "db1", "hosts": ["a", "b", "c"]}, "b and c are not in this run, with the same database"),
+    ({"mlops_database_host": "db1", "run": ["b", "a"]}, None),
 ])  # fmt: skip
 def test_settings(changed, words):
     problems = FILTERS["upgrade_problems"]({**SETTINGS, **changed}, THERE, False)
     assert len(problems) == (words is not None) and all(words in problem for problem in problems)
+
+
+def test_who_makes_the_database_anew():
+    leader = FILTERS["upgrade_leader"]
+
+    def found(host="c", is_shared=True, **turns):
+        return leader(list("abc"), {name: {"__upgrade_turn": turns[name]} if name in turns else {} for name in "abc"}, host, is_shared)
+
+    due, undone = {"due": True}, {"due": False}
+    assert found(a=due, b=due, c=due) == "a" and found(a=undone, b=due, c=due) == "b" and found(a=undone, b=undone, c=undone) == "c"
+    # Each has a database of its own.
+    assert found(is_shared=False, a=due, b=due, c=due) == "c"
+    # Rolled back by the one that has it.
+    assert found(a=due, b={"due": True, "migrates": True}, c=due) == "b"
+    # Before anybody has looked.
+    assert found() == "c"
+
+
+def test_who_was_left_behind():
+    def found(**done):
+        return FILTERS["upgrade_left_behind"](list("abc"), {name: {"__upgrade_turn": {"due": True, "done": done[name]} if name in done else
+                                                                   {"due": False}} for name in "abc"}, "a")  # fmt: skip
+
+    assert found(a=True, b=True, c=True) == [] and found(a=True, b=False, c=True) == ["b"] and found(a=True, c=False) == ["c"]
+    # Who follows a leader that did not come up has done nothing.
+    assert found(a=False, b=False, c=False) == []
 
 
 def test_another_stack_takes_an_upgrade():
@@ -47,7 +75,7 @@ def test_another_stack_takes_an_upgrade():
     (problem,) = problems("mlflow-3", {"rc": 0, "stdout": NOW[0] + "\n"})
     assert problem.startswith("guide-1.30-aaa is live") and "mlops_stack is mlflow-3: run playbooks/upgrade.yml" in problem
     assert problem.endswith("set mlops_stack to guide-1.30.")
-    # The same stack with another lock, a host without database or release, PostgreSQL.
+    # The same stack with another lock, a host without database or release, a database of another kind.
     for answer in ({"stdout": NOW[0]}, {"stdout": ""}, {}):
         assert problems("guide-1.30", answer) == []
 
@@ -109,12 +137,15 @@ def test_what_came_of_it():
 def test_what_is_rolled_back(stack, record, due, words, problem):
     settings = {**SETTINGS, "mlops_stack": stack}
     plan = FILTERS["rollback_plan"](json.dumps(record) if record else "", settings)
-    assert plan == {"last": record, "wanted": stack, "due": due}
+    assert plan == {"last": record, "wanted": stack, "due": due, "migrates": False}
     # In a workflow of AWX, the inventory of which wants the new one.
     other = {**settings, "mlops_stack": "mlflow-9", "upgrade_rollback_to": stack}
     assert FILTERS["rollback_plan"](json.dumps(record) if record else "", other) == plan
     problems = FILTERS["rollback_problems"](settings, THERE, plan, False)
     assert len(problems) == (problem is not None) and all(problem in one for one in problems)
+    if record:
+        for kind, migrates in (("schema", True), ("sqlite", True), ("entries", False)):
+            assert FILTERS["rollback_plan"](json.dumps({**record, "parts": [{"kind": kind}, {"kind": "entries"}]}), settings)["migrates"] is migrates
     if words:
         assert words in FILTERS["rollback_announcement"](plan, False)
     assert ("Nothing was changed" in FILTERS["rollback_announcement"](plan, True)) == due
