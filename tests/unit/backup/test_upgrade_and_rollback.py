@@ -201,6 +201,60 @@ def test_a_host_that_went_down_is_put_right_before_mlflow_starts(site):
         assert site.state()[3] == dict.fromkeys(UNITS, "inactive") and "state.json" not in site.left()[1]
 
 
+@pytest.fixture(name="follower")
+def fixture_follower(site):
+    """Another host makes the database anew that it shares with this one."""
+    one = upgrade.Upgrade(site.host.settings)
+    said = one.prepare({**site.told, "leads": False}, NOON)
+    assert said["due"] and said["rehearsed"] is None and site.left() == (set(), {"state.json", "content.json"})
+    return one
+
+
+def test_one_that_waits_follows(site, follower):
+    assert command.main(["--settings", site.host.settings_file(), "hold"]) == 0
+    assert site.state() == (*site.old[:3], {**UNITS, "mlflow.service": "inactive", "fire-mlops-server.service": "inactive"})
+    host_stand_in.upgrade(f"sqlite:///{site.host.database}")
+    outcome = follower.switch()
+    # All that ran before it had to wait runs again, with the database as the other one has made it.
+    assert is_new(site, site.state()) and outcome["kept"] == [] and outcome["schema"] == {"from": OLDER, "to": OLDER}
+    # The other one goes back first.
+    site.execute("UPDATE alembic_version SET version_num = ?", OLDER)
+    assert site.roll_back()["file"] == "" and site.state() == site.old
+
+
+def test_one_that_has_waited_in_vain(site, follower):
+    # A run that was cut off holds it twice.
+    assert follower.hold() == follower.hold() == {"held": ["fire-mlops-server.service", "mlflow.service"]}
+    assert follower.recover() == {"recovered": "discarded"} and site.state() == site.old and site.left() == (set(), set())
+
+
+def test_one_that_went_down_while_it_waited(site, follower):
+    follower.hold()
+    # systemd starts what is enabled.
+    assert follower.recover(start=False) == {"recovered": "discarded"} and site.state()[3]["mlflow.service"] == "inactive"
+
+
+def test_nothing_is_stopped_where_nothing_is_ready(site):
+    with pytest.raises(Problem, match="Nothing is ready on this host: run playbooks/upgrade.yml"):
+        upgrade.Upgrade(site.host.settings).hold()
+    assert site.state() == site.old
+
+
+def test_what_served_before_does_not_start_again(site, monkeypatch):
+    """It is in its place, and said. Nobody has to put it back once more."""
+    one = upgrade.Upgrade(site.host.settings)
+    one.prepare(site.told, NOON)
+
+    def start(_units):
+        raise Problem("mlflow.service does not start.")
+
+    monkeypatch.setattr(services, "start", start)
+    with pytest.raises(Problem, match="does not start"):
+        one.switch()
+    assert site.outcome()["why"] == "mlflow.service does not start. What served before is in its place again. mlflow.service does not start."
+    assert site.state()[:3] == site.old[:3] and site.left()[1] == {"outcome.json", "rehearsal.json"}
+
+
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
