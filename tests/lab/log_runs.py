@@ -1,6 +1,6 @@
 """Logs runs until a file appears, in the lab: metrics with steps, params, tags, nested runs, artifacts, versions of a model.
 
-    log_runs.py TRACKING_URI LEAST_RUNS END_FILE
+    log_runs.py TRACKING_URI LEAST_RUNS END_FILE [MEGABYTES]    with them: one more artifact, of that size
 """
 
 import os
@@ -25,12 +25,24 @@ def log(number, folder):
             mlflow.log_metric("inner", number)
 
 
+def log_large(megabytes, folder):
+    path = os.path.join(folder, "large.bin")
+    with open(path, "wb") as file:
+        for _number in range(megabytes):
+            file.write(os.urandom(1 << 20))
+    with mlflow.start_run(run_name="large"):
+        mlflow.log_artifact(path)
+    os.unlink(path)
+
+
 def main():
     uri, least, end = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("backed up")
     number = 0
     with tempfile.TemporaryDirectory() as folder:
+        if sys.argv[4:]:
+            log_large(int(sys.argv[4]), folder)
         while number < least or (end != "-" and not os.path.exists(end)):
             log(number, folder)
             number += 1

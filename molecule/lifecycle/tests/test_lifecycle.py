@@ -1,4 +1,5 @@
-"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while a model is served, with failures and kills on the way. The tests build on each other."""
+"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while a model is served, with failures and kills on the way; and at last from nothing to what the
+first archive has. The tests build on each other."""
 
 import json
 import subprocess
@@ -27,6 +28,8 @@ while not os.path.exists(end):
     time.sleep(0.05)
 print(json.dumps([answers, failures]))
 """
+ASK = """import sys, urllib.request as u
+print(u.urlopen(u.Request(sys.argv[1], sys.argv[2].encode(), {"Content-Type": "application/json"}), timeout=60).read().decode())"""
 STEPS = ["Stopping", "Copying", "Upgrading the copy", "Comparing the copy", "Opening the copy", "Changing SqliteFile", "Changing Entries", "Starting",
          "Asking", "Proven"]  # fmt: skip
 
@@ -54,8 +57,9 @@ def fixture_seen():
 
 
 def test_check_mode_changes_nothing(mlflow, run, seen):
-    log(20)
+    log(100, "200")
     seen["guide-1.30"] = content(TRACKING)
+    assert len(seen["guide-1.30"]["runs"]) > 200 and {"steady", "breast-cancer-risk", "breast-cancer-h2o"} < set(seen["guide-1.30"]["models"])
     before, paths = process(mlflow), mlflow.check_output("find /opt/mlflow -maxdepth 2 | sort")
     done = run("upgrade", "mlflow-2", "--check")
     assert done.returncode == 0, done.text
@@ -123,7 +127,7 @@ def test_a_new_mlflow_that_does_not_start(mlflow, run, seen):
 def test_killed_while_it_switches(mlflow, run, seen, killed_at, step):
     target = mlflow.check_output("ls -d /opt/mlflow/releases/mlflow-3-*")
     killed_at(step, f"{target}/bin/python")
-    done = run("upgrade", "mlflow-3")
+    done = run("upgrade", "mlflow-3", backup_artifacts="none")
     assert done.returncode != 0 and "The upgrade was cut off" in done.text and "is in its place again, and serves" in done.text, done.text
     assert release(mlflow) == "mlflow-2" and content(TRACKING) == seen["mlflow-2"] and mlflow.service("fire-mlops-server").is_running
     assert mlflow.check_output("find /var/lib/mlflow /opt/mlflow /etc/mlflow /etc/systemd/system -maxdepth 2 -name '.mlflow-*'") == ""
@@ -166,3 +170,25 @@ def test_a_host_that_goes_down_while_it_switches(mlflow, run, killed_at):
     subprocess.run(["docker", "restart", "--time", "5", HOST], check=True, stdout=subprocess.DEVNULL)
     mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
     assert release(mlflow) == "mlflow-2" and content(TRACKING) == before
+
+
+def uninstalled(mlflow, run, stack):
+    done = run("uninstall", stack, "--limit", "mlflow1", uninstall_data=True)
+    assert done.returncode == 0, done.text
+    left = mlflow.check_output("ls -d /opt/mlflow /etc/mlflow /var/lib/mlflow* /var/backups/mlflow /etc/systemd/system/*mlflow* 2>&-; true")
+    assert left == "" and not mlflow.user("mlflow").exists
+
+
+def test_the_first_archive_on_a_bare_host(mlflow, sparkflows, address, run, seen, tmp_path):
+    first = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-*.tar.gz | head -n 1")
+    subprocess.run(["docker", "cp", f"{HOST}:{first}", str(tmp_path / "first.tar.gz")], check=True)
+    uninstalled(mlflow, run, "mlflow-2")
+    for playbook, variables in (("mlflow", {}), ("restore", {"restore_archive_path": str(tmp_path / "first.tar.gz")}), ("serve_models", {})):
+        done = run(playbook, "guide-1.30", **variables)
+        assert done.returncode == 0, done.text
+    assert content(TRACKING) == seen["guide-1.30"] and release(mlflow) == "guide-1.30"
+    assert sparkflows.check_output("python3 -c %s %s %s", ASK, f"http://{address}:5001/invocations", ROWS) == "[101.0, 102.0]"
+
+
+def test_nothing_is_left_of_it(mlflow, run):
+    uninstalled(mlflow, run, "guide-1.30")
