@@ -1,5 +1,5 @@
-"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while a model is served, with failures and kills on the way; and at last from nothing to what the
-first archive has. The tests build on each other."""
+"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while a model is served, with failures and kills on the way; and at last from nothing to what
+the first archive has. The tests build on each other."""
 
 import json
 import subprocess
