@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import LAB, PROJECT, content
+from conftest import LAB, PROJECT, content, secret
 from lifecycle_steps import STATE, TRACKING, fixture_killed_at, fixture_run, log, process, release, same  # noqa: F401
 
 HOST = f"{LAB}-mlflow1"
@@ -30,6 +30,7 @@ print(json.dumps([answers, failures]))
 """
 ASK = """import sys, urllib.request as u
 print(u.urlopen(u.Request(sys.argv[1], sys.argv[2].encode(), {"Content-Type": "application/json"}), timeout=60).read().decode())"""
+STACKS = ["guide-1.30", "mlflow-2", "mlflow-3"]
 STEPS = ["Stopping", "Copying", "Upgrading the copy", "Comparing the copy", "Opening the copy", "Changing SqliteFile", "Changing Entries", "Starting",
          "Asking", "Proven"]  # fmt: skip
 
@@ -54,6 +55,25 @@ def fixture_traffic(sparkflows, address):
 def fixture_seen():
     """What there was after each step."""
     return {}
+
+
+@pytest.fixture(name="clients", scope="module")
+def fixture_clients(mlflow, address):
+    """Each generation's client against the server that runs now, through the proxy. What it could do: client -> call -> "" or why not."""
+    source, url = (PROJECT / "tests/lab/client_calls.py").read_text(encoding="utf-8"), f"https://{mlflow.check_output('hostname')}:5000"
+    told = {"MLFLOW_TRACKING_USERNAME": "sparkflows", "MLFLOW_TRACKING_PASSWORD": secret("mlflow_password"), "GIT_PYTHON_REFRESH": "quiet",
+            "MLFLOW_TRACKING_SERVER_CERT_PATH": "/etc/ssl/lab-ca.pem", "REQUESTS_CA_BUNDLE": "/etc/ssl/lab-ca.pem"}  # fmt: skip
+
+    def ask(server, stacks=STACKS):
+        found = {}
+        for stack in stacks:
+            python = mlflow.check_output(f"ls -d /opt/mlflow/releases/{stack}-*/bin/python | head -n 1")
+            program = ["docker", "exec", "-i", *(f"--env={name}={value}" for name, value in told.items()), HOST, python, "-"]
+            done = subprocess.run([*program, url, f"{stack}-at-{server}"], input=source, check=True, capture_output=True, text=True, timeout=600)
+            found[stack] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return ask
 
 
 def test_check_mode_changes_nothing(mlflow, run, seen):
@@ -137,9 +157,20 @@ def test_to_3(mlflow, run, seen):
     upgraded(mlflow, run, "mlflow-3", seen["mlflow-2"])
 
 
+@pytest.fixture(name="table", scope="module")
+def fixture_table():
+    """server -> client -> call -> "" or why not."""
+    return {}
+
+
+def test_clients_of_3(clients, table):
+    table["mlflow-3"] = clients("mlflow-3")
+
+
 def test_back_to_2(mlflow, run, seen):
     log(3)
-    assert len(content(TRACKING)["runs"]) > len(seen["mlflow-2"]["runs"])
+    more = len(content(TRACKING)["runs"]) - len(seen["mlflow-2"]["runs"])
+    assert more >= 6
     done = run("rollback", "mlflow-3")
     assert done.returncode == 0 and set(done.changed.values()) == {0} and "set mlops_stack to mlflow-2" in done.text, done.text
     done = run("rollback", "mlflow-2")
@@ -147,11 +178,15 @@ def test_back_to_2(mlflow, run, seen):
     assert content(TRACKING) == seen["mlflow-2"] and "Since then were logged or changed: " in done.text
     path = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-since-*.jsonl | tail -n 1")
     lines = [json.loads(line) for line in mlflow.check_output(f"cat {path}").splitlines()]
-    assert lines[0]["rows"]["runs"] == sum(line.get("table") == "runs" for line in lines) == 6
+    assert lines[0]["rows"]["runs"] == sum(line.get("table") == "runs" for line in lines) == more
     for playbook in ("rollback", "mlflow"):
         done = run(playbook, "mlflow-2")
         assert done.returncode == 0 and set(done.changed.values()) == {0}, done.text
     log(1)
+
+
+def test_clients_of_2(clients, table):
+    table["mlflow-2"] = clients("mlflow-2")
 
 
 def test_no_request_to_the_served_model_has_failed(traffic):
@@ -170,6 +205,22 @@ def test_a_host_that_goes_down_while_it_switches(mlflow, run, killed_at):
     subprocess.run(["docker", "restart", "--time", "5", HOST], check=True, stdout=subprocess.DEVNULL)
     mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
     assert release(mlflow) == "mlflow-2" and content(TRACKING) == before
+
+
+def test_back_to_where_it_began(mlflow, run, seen):
+    done = run("rollback", "guide-1.30")
+    assert done.returncode == 0 and release(mlflow) == "guide-1.30" and content(TRACKING) == seen["guide-1.30"], done.text
+
+
+def test_the_table_of_clients_and_servers_is_as_documented(clients, table):
+    table["guide-1.30"] = clients("guide-1.30")
+    print(json.dumps(table, indent=1))
+    pairs = [(server, client) for server in STACKS for client in STACKS]
+    rows = [["Call", *(f"{client.rpartition('-')[2]} to {server.rpartition('-')[2]}" for server, client in pairs)], ["---"] * (len(pairs) + 1)]
+    rows += [[call, *("no" if table[server][client][call] else "yes" for server, client in pairs)] for call in table[STACKS[0]][STACKS[0]]]
+    written = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    print(written)
+    assert written in (PROJECT / "docs/stacks.md").read_text(encoding="utf-8")
 
 
 def uninstalled(mlflow, run, stack):
