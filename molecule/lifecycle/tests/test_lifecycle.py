@@ -167,6 +167,15 @@ def test_clients_of_3(clients, table):
     table["mlflow-3"] = clients("mlflow-3")
 
 
+@pytest.mark.parametrize("step", ["Stopping", "Saving", "Copying", "Changing SqliteFile", "Changing Entries", "Starting", "Asking", "Proven"])
+def test_killed_while_it_goes_back(mlflow, run, killed_at, step):
+    before = content(TRACKING)
+    killed_at(step, f"{mlflow.check_output('ls -d /opt/mlflow/releases/mlflow-2-*')}/bin/python")
+    done = run("rollback", "mlflow-2")
+    assert done.returncode != 0 and "The rollback was cut off" in done.text and "is in its place again, and serves" in done.text, done.text
+    assert release(mlflow) == "mlflow-3" and content(TRACKING) == before and mlflow.service("fire-mlops-server").is_running
+
+
 def test_back_to_2(mlflow, run, seen):
     log(3)
     more = len(content(TRACKING)["runs"]) - len(seen["mlflow-2"]["runs"])
