@@ -12,7 +12,8 @@ CASES = {
     "good": ({}, []),
     "text": ({"upgrade_start_timeout": "300"}, []),
     "soon": ({"upgrade_start_timeout": 0}, ["upgrade_start_timeout is 0: set it to a whole number from 1 to 3600"]),
-    "postgresql": ({"mlops_database_host": "db1.example.com"}, ["MLflow's database is PostgreSQL (mlops_database_host)", "mlflow.yml"]),
+    # The group mlflow has another host.
+    "not-all": ({"mlops_database_host": "db1.example.com"}, ["mlflow1 is not in this run, with the same database as this host"]),
     "no-mlflow": ({"mlops_venv": "/none"}, ["/none/bin/python is not there", "run playbooks/mlflow.yml first"]),
     "backup": ({"backup_keep_count": -1}, ["backup_keep_count is -1"]),
     "all-at-once": ({"mlops_venv": "/none", "upgrade_start_timeout": -5}, ["/none/bin/python is not there", "upgrade_start_timeout is -5"]),
