@@ -92,6 +92,13 @@ def restored(site, **wanted):
     return one.switch()
 
 
+def test_whoever_looks_leaves_no_trace(site, capsys):
+    """Also in check mode an archive is looked at."""
+    before = site.host.archives.stat().st_mtime_ns
+    assert command.main(["inspect", site.archive, "--work", str(site.host.archives)]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["host"] == "mlflow1" and site.host.archives.stat().st_mtime_ns == before
+
+
 def test_all_is_as_it_was_then(site):
     outcome = restored(site)
     assert site.state() == site.then

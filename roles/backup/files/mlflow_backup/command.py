@@ -8,11 +8,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from . import archive, judge
 from .create import create, verify
-from .encryption import plain
+from .encryption import is_encrypted, plain
 from .journal import Journal
 from .problems import Problem
 from .restore import Restore
@@ -65,7 +65,8 @@ def command_verify(settings, order):
 
 
 def inspected(path, where):
-    with work_folder(where) as folder:
+    """where: for what is decrypted. Of one that is not, nothing is touched."""
+    with work_folder(where) if is_encrypted(path) else nullcontext() as folder:
         manifest = archive.read(plain(path, folder))
     return judge.inspect(manifest, archive.identity(manifest))
 

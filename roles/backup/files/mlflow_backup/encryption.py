@@ -26,9 +26,13 @@ def encrypt(path, recipient, folder):
     return target
 
 
+def is_encrypted(path):
+    return path.endswith(ENDING)
+
+
 def plain(path, folder):
     """Where the archive lies unencrypted: there, or in the folder. The private key is in the keyring of who runs this."""
-    if not path.endswith(ENDING):
+    if not is_encrypted(path):
         return path
     encrypted = f"{path} is encrypted: decrypt it where the private key is, and name the result."
     if not shutil.which("gpg"):
