@@ -15,7 +15,8 @@ SINCE = {"back up": {}}
 def fixture_checks(lab, launcher, together, jobs):
     assert all(job.status == "successful" for job in jobs.values())
     lab.mark()
-    return together({name: partial(launcher.launch, template, SINCE.get(name, ANSWERS[name]), job_type="check") for name, template in TEMPLATES.items()}), (
+    answers = {**ANSWERS, **SINCE}
+    return together({name: partial(launcher.launch, template, answers[name], job_type="check") for name, template in TEMPLATES.items()}), (
         lab.changed_since_mark())  # fmt: skip
 
 
