@@ -66,6 +66,7 @@ FILTERS = {
         "scorer_failures",
         "scorer_image",
         "scorer_image_names",
+        "scorer_model_problem",
         "scorer_problems",
         "scorer_pull_problem",
         "scorer_round",

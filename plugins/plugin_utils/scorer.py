@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.answers import answer_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.controller_files import controller_file_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.model_stacks import FITS
 from jinja2.filters import do_int as number  # 0 for what is no number: settings come as text from AWX
 
 # Of what a survey may ask: the bounds of numbers (those of the argument spec).
@@ -30,6 +31,12 @@ REFUSALS = {
 }
 NO_LOGIN = "the registry refuses the login. Check scorer_registry_username and scorer_registry_password."
 NO_REASON = "check scorer_images and the way from this host to the registry."
+# An image has one Spark, its own: no other stack can be had in it.
+OTHER_SPARK = (
+    "the model {path} was made with Spark {made}, and the scorer image {image} has Spark {has} (scorer_spark_version), which does not load models of "
+    "newer versions or of another major version. Set scorer_release to one whose image has that Spark; or register the model in MLflow, where it is "
+    "served (model_serving_models) and scores (score_offline_method=registered_model) with the stack that it was made with."
+)
 
 
 def scorer_engine_packages(distribution):
@@ -59,10 +66,19 @@ def scorer_image(settings):
         "digest": digest,
         "registry": first if "/" in name and re.search("[.:]|^localhost$", first) else "",
         "from_archive": from_archive,
+        # As the vendor names tags, py_<spark>_<release>.
+        "spark": (re.findall("^py_([0-9][0-9.]*)_", tag) or [""])[0],
         # Under this name the engine knows exactly the image that is meant, so that it is looked for and run under it. An archive has no digest of
         # a registry; the name that is given to what came from it has the archive's checksum.
         "pinned": f"{name}:archive-{str(settings['scorer_image_sha256']).lower()[:12]}" if from_archive else f"{name}@{digest}",
     }
+
+
+def scorer_model_problem(path, made, has, image):
+    """Why the image does not load a model, or nothing. Of models that do not say their Spark nothing is known."""
+    if not made or not has or FITS["Spark"](has, made):
+        return ""
+    return OTHER_SPARK.format(path=path, made=made, has=has, image=image)
 
 
 def scorer_image_names(images, found):

@@ -40,7 +40,8 @@ def fixture_scorer_lab():
     run = lab.run("scorer.yml")
     assert run.returncode == 0, run.output
     name = lab.environment["LAB_NAME"] + "-scorer1"
-    lab.on_scorer("mkdir -p /srv/in /srv/model && echo model > /srv/model/MLmodel")
+    lab.on_scorer("mkdir -p /srv/in /srv/model /srv/newer && echo model > /srv/model/MLmodel")
+    lab.on_scorer("echo '    pyspark_version: 3.5.8' > /srv/newer/MLmodel")
     subprocess.run(["docker", "cp", PROJECT / "tests/data/breast-cancer-wisconsin/data.csv", name + ":/srv/in/a.csv"], check=True)
     lab.on_scorer("cp /srv/in/a.csv '/srv/in/b, [2].csv' && chmod a+r /srv/in/*; chmod a+rx /srv/model")
     yield lab
@@ -78,6 +79,8 @@ def test_another_image_is_refused(lab, variables, words):
     [
         ({"scorer_model_path": "/srv/nothing"}, ["/srv/nothing is no directory", "scorer_model_path"]),
         ({"scorer_model_path": ""}, ["scorer_model_id or scorer_model_name", "scorer_model_path"]),
+        ({"scorer_model_path": "/srv/newer"}, ["the model /srv/newer was made with Spark 3.5.8, and the scorer image", "py_3.2.1_3.3.42@sha256:",
+                                               "has Spark 3.2.1 (scorer_spark_version)", "score_offline_method=registered_model"]),
         ({"scorer_entrypoint": ["sh", "-c", "echo a broken model; exit 7"]}, ["a.csv: The scorer image ended with status 7: a broken model"]),
         ({"scorer_entrypoint": TOO_FEW}, ["a.csv: it has 569 rows, but 3 were scored"]),
         ({"scorer_entrypoint": ["sh", "-c", "ln -s /etc/shadow \"$1\""]}, ["a.csv: The scorer image ended well, but wrote no file /output/a.csv"]),

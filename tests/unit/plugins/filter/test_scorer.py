@@ -63,7 +63,7 @@ def test_packages_of_an_engine(name, version, like, packages):
 def test_a_reference_is_taken_apart(reference, name, tag, digest, registry):
     image = FILTERS["scorer_image"]({**SETTINGS, "scorer_images": {"3.3.42": reference}})
     assert image == {"reference": reference, "name": name, "tag": tag, "digest": digest, "registry": registry, "from_archive": False,
-                     "pinned": f"{name}@{digest}"}  # fmt: skip
+                     "spark": "3.2.1" if tag == "py_3.2.1_3.3.42" else "", "pinned": f"{name}@{digest}"}  # fmt: skip
 
 
 def test_an_archive_gives_the_image_a_name_of_its_own():
@@ -81,6 +81,19 @@ def test_a_reference_is_taken_apart_and_put_together_again(path, port, tag, dige
     assert f"{image['name']}:{image['tag']}@{image['digest']}" == image["reference"]
     assert image["registry"] == name.split("/")[0] and image["pinned"] == f"{name}@sha256:{digest}"
     assert not problems(scorer_images={"3.3.42": image["reference"]}, scorer_tag_pattern="")
+
+
+# ---- the model
+@pytest.mark.parametrize(("made", "has", "fits"), [
+    ("3.2.1", "3.2.1", True), ("3.1.3", "3.2.1", True), ("3.2.4", "3.2.1", True), ("3.5.8", "3.2.1", False), ("2.4.8", "3.2.1", False),
+    ("3.5.8", "3.5.2", True), ("", "3.2.1", True), ("3.5.8", "", True),
+])  # fmt: skip
+def test_a_model_that_the_image_does_not_load(made, has, fits):
+    problem = FILTERS["scorer_model_problem"]("/srv/churn", made, has, GOOD)
+    assert (problem == "") == fits
+    if not fits:
+        assert problem.startswith(f"the model /srv/churn was made with Spark {made}, and the scorer image {GOOD} has Spark {has} (scorer_")
+        assert "Set scorer_release to" in problem and "score_offline_method=registered_model" in problem
 
 
 # ---- problems
