@@ -27,6 +27,7 @@ FILTERS = {
         "batch_scoring_model_problems",
         "batch_scoring_plan",
         "batch_scoring_problems",
+        "batch_scoring_runtime",
         "batch_scoring_secrets",
     ),
     "controller_files": ("controller_artifact", "controller_file_problems", "controller_path"),

@@ -10,6 +10,14 @@ import json
 import re
 from os.path import basename, dirname
 
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.model_stacks import (
+    beside,
+    chosen,
+    named,
+    named_stack_problems,
+    unread,
+    versions_of,
+)
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import sandbox_certificate_problems, sandbox_certificates
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.systemd_versions import known_to_systemd
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.url_host import url_host
@@ -30,7 +38,16 @@ KILLED = (
 )
 
 
-def setting_problems(settings):
+# Workers have Spark and Python of the site's stack, at the same places as this host, and nothing beside.
+NOT_THERE = (
+    "{what} is to score with the stack {name} ({spark}), but the workers of {master} (batch_scoring_master) have {own} ({own_spark}). Set "
+    "batch_scoring_master to local[*], which scores on this host alone, or batch_scoring_stack to {own} to have it scored with that all the "
+    "same{or_else}."
+)
+OR_ELSE = ", or, if the workers of this cluster do have {venv}, to {name}"
+
+
+def setting_problems(settings, stack):
     if not re.match(MASTERS, str(settings["batch_scoring_master"])):
         yield (f"batch_scoring_master is {settings['batch_scoring_master']}: set it to local[*], local[<cores>], spark://<host>:<port>, yarn or "
                "k8s://<url>.")  # fmt: skip
@@ -46,10 +63,11 @@ def setting_problems(settings):
     for name in settings["batch_scoring_spark_settings"]:
         if not str(name).startswith("spark."):
             yield f"batch_scoring_spark_settings has what is no setting of Spark (they begin with spark.): {name}"
+    yield from named_stack_problems(settings["batch_scoring_stack"], stack, "batch_scoring_stack")
 
 
-def batch_scoring_problems(settings):
-    return list(setting_problems(settings))
+def batch_scoring_problems(settings, stack):
+    return list(setting_problems(settings, stack))
 
 
 def batch_scoring_model_problems(settings):
@@ -59,6 +77,43 @@ def batch_scoring_model_problems(settings):
     if not str(settings["batch_scoring_model_version"]):
         problems.append("batch_scoring_model_version is empty: set score_offline_model_version or score_offline_model_stage.")
     return problems
+
+
+def spark_of(stack):
+    version = versions_of(stack["dir"]).get("Spark")
+    return f"Spark {version}" if version else "no Spark"
+
+
+def cluster_problem(settings, runtime, stack, cluster, what):
+    """Why the executors could not score with a stack. Those of this host are Java and Python of the job itself; whoever has a cluster of his own and
+    names the stack says that it is there."""
+    master, own = str(settings["batch_scoring_master"]), runtime["dir"] == stack["dir"]
+    if own or master.startswith("local") or (settings["batch_scoring_stack"] and master != cluster):
+        return ""
+    or_else = "" if master == cluster else OR_ELSE.format(**runtime)
+    return NOT_THERE.format(what=what, name=runtime["name"], spark=spark_of(runtime), master=master, own=stack["name"], own_spark=spark_of(stack),
+                            or_else=or_else)  # fmt: skip
+
+
+def batch_scoring_runtime(registry, settings, stack, cluster):
+    """With which stack the model scores: as model_serving decides it. What is not known of a model is left to the job, which says what is wrong."""
+    made_with = registry.get("made_with", [])
+    made = made_with[0] if made_with else {}
+    what = f"the model {settings['batch_scoring_model_name']}, version {made.get('version', settings['batch_scoring_model_version'])},"
+    folder, problem = settings["batch_scoring_stack"] or stack["dir"], ""
+    if not settings["batch_scoring_stack"]:
+        folder, problem = chosen(made, stack, what=what, does="score", setting="batch_scoring_stack")
+    runtime = named(folder, stack)
+    unknown = unread(made_with)
+    # Not every registry of MLflow is asked over HTTP.
+    if "made_with" not in registry and registry.get("msg"):
+        unknown = [f"{settings['batch_scoring_model_name']} ({registry['msg']})"]
+    return {
+        **runtime,
+        "problem": problem or cluster_problem(settings, runtime, stack, cluster, what),
+        "stacks": [beside(runtime)] if runtime["dir"] != stack["dir"] else [],
+        "unread": unknown,
+    }
 
 
 def own_address(settings, site):
@@ -77,7 +132,6 @@ def spark_settings(settings, site):
         "spark.executor.memory": settings["batch_scoring_executor_memory"],
         "spark.cores.max": settings["batch_scoring_cores_max"] if number(settings["batch_scoring_cores_max"]) else "",
         "spark.scheduler.minRegisteredResourcesRatio": "1.0",
-        "spark.pyspark.python": f"{site['mlops_venv']}/bin/python",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
         "spark.ui.enabled": "false",
@@ -113,17 +167,17 @@ def folders(pending, field):
     return list(dict.fromkeys(dirname(file[field]) for file in pending))
 
 
-def sandbox(settings, site, found):
+def sandbox(settings, site, found, runtime):
     data_dir, config_dir, pending = site["_batch_scoring_data_dir"], site["_batch_scoring_config_dir"], found["pending"]
     lines = [
         *known_to_systemd(found["sandbox"], number(found["systemd"])),
         f"User={site['mlops_user']}",
         f"Group={site['mlops_group']}",
         f"WorkingDirectory={data_dir}",
-        f"Environment=PATH={site['mlops_venv']}/bin:/usr/bin:/bin",
+        f"Environment=PATH={runtime['venv']}/bin:/usr/bin:/bin",
         "Environment=HOME=/tmp",
-        f"Environment=JAVA_HOME={site['mlops_java_home']}",
-        f"Environment=PYSPARK_PYTHON={site['mlops_venv']}/bin/python",
+        f"Environment=JAVA_HOME={runtime['java']}",
+        f"Environment=PYSPARK_PYTHON={runtime['venv']}/bin/python",
         f"Environment=SPARK_CONF_DIR={config_dir}",
         f"EnvironmentFile={config_dir}/job.env",
         f"TemporaryFileSystem={site['mlops_data_dir']}:ro",
@@ -143,13 +197,12 @@ def sandbox(settings, site, found):
     return lines
 
 
-def command(settings, site, found):
-    """What is asked for is added to it: model or score."""
+def command(settings, site, found, runtime):
     service_type = "simple" if 0 < number(found["systemd"]) < EXEC_SINCE else "exec"
     return [
         *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--service-type={service_type}", f"--unit={found['unit']}"),
-        *(f"--property={line}" for line in sandbox(settings, site, found)),
-        *(f"{site['mlops_venv']}/bin/python", site["_batch_scoring_program"]),
+        *(f"--property={line}" for line in sandbox(settings, site, found, runtime)),
+        *(f"{runtime['venv']}/bin/python", site["_batch_scoring_program"]),
     ]
 
 
@@ -182,7 +235,14 @@ def orders(settings, site, found):
 
 
 def batch_scoring_plan(settings, site, found):
-    return {"command": command(settings, site, found), **orders(settings, site, found), "outputs": folders(found["pending"], "staged")}
+    # The registry is of the site's generation, and a client of another one may not find its way there.
+    own = {"java": site["mlops_java_home"], "venv": site["mlops_venv"]}
+    return {
+        "model_command": [*command(settings, site, found, own), "model"],
+        "command": [*command(settings, site, found, found["runtime"]), "score"],
+        **orders(settings, site, found),
+        "outputs": folders(found["pending"], "staged"),
+    }
 
 
 def answers_of(result):

@@ -1,7 +1,7 @@
 # Copyright (c) Sparkflows MLOps collection contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""With which stack a model is served: the one that its entry names, else one that has what the model was made with. docs/stacks.md says the rules."""
+"""With which stack a model is served or scores: the one that is named for it, else one that has what it was made with (docs/stacks.md)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import rea
 # What loads a model that is a pickle. Such have byte code of their Python in them.
 PICKLES = ("mlflow.pyfunc.model", "mlflow.sklearn")
 NO_STACK = (
-    "model_serving_models, {name}: version {version} was made with {made}, which no stack serves: {why}. Set its stack to the one that is to serve "
-    "it all the same, or to the folder of a stack of your own that has what it needs (docs/stacks.md)."
+    "{what} was made with {made}, which no stack {does}s: {why}. Set {setting} to the one that is to {does} it all the same, or to the folder of a "
+    "stack of your own that has what it needs (docs/stacks.md)."
 )
-SAME_NAME = "{name}: stack is {stack}, but there is another stack with the name {folder}: rename its folder, for releases have that name on the host."
+SAME_NAME = "{setting} is {stack}, but there is another stack with the name {folder}: rename its folder, for releases have that name on the host."
 
 
 def release(version):
@@ -58,7 +58,7 @@ def needs_of(made):
 
 
 def lacking(folder, needs):
-    """Why a stack does not serve a model, or nothing."""
+    """Why a stack does not do for a model, or nothing."""
     has = versions_of(folder)
     for what, version in needs.items():
         if what not in has:
@@ -84,8 +84,8 @@ def known(site):
     return [site["dir"], *(f"{site['collection']}/{name}" for name in names if f"{site['collection']}/{name}" != site["dir"])]
 
 
-def chosen(model, made, site):
-    """The folder of the stack that serves a model, and a sentence where there is none."""
+def chosen(made, site, **words):
+    """The folder of the stack that does for a model, and a sentence where there is none. The words are those of NO_STACK."""
     needs, why = needs_of(made), []
     # What says nothing of itself fits everywhere.
     for folder in known(site) if needs else []:
@@ -96,18 +96,22 @@ def chosen(model, made, site):
     if not why:
         return site["dir"], ""
     said = " and ".join(f"{what} {version}" for what, version in needs.items())
-    return site["dir"], NO_STACK.format(name=model["name"], version=model["version"], made=said, why=", ".join(why))
+    return site["dir"], NO_STACK.format(made=said, why=", ".join(why), **words)
+
+
+def named_stack_problems(stack, site, setting):
+    """Of a stack that a setting names: that it is not there, or not what roles need of one."""
+    if stack:
+        found = named(stack, site)
+        yield from stack_problems(stack, found["dir"], setting, "to")
+        others = [site["dir"], f"{site['collection']}/{found['name']}"]
+        if found["dir"] not in others and (found["name"] == site["name"] or os.path.isdir(others[1])):
+            yield SAME_NAME.format(setting=setting, stack=stack, folder=found["name"])
 
 
 def model_stack_problems(models, site):
-    """Of stacks that entries name: those that are not there, or not what roles need of one."""
     for model in models:
-        if model["stack"]:
-            stack, where = named(model["stack"], site), f"model_serving_models, {model['name']}"
-            yield from (f"{where}: {problem}" for problem in stack_problems(model["stack"], stack["dir"], "stack", "to"))
-            others = [site["dir"], f"{site['collection']}/{stack['name']}"]
-            if stack["dir"] not in others and (stack["name"] == site["name"] or os.path.isdir(others[1])):
-                yield SAME_NAME.format(name=where, stack=model["stack"], folder=stack["name"])
+        yield from (f"model_serving_models, {model['name']}: {problem}" for problem in named_stack_problems(model["stack"], site, "stack"))
 
 
 def models_with_runtimes(models, made_with, site):
@@ -118,7 +122,8 @@ def models_with_runtimes(models, made_with, site):
         if model["problem"] or model["stack"]:
             folder, problem = model["stack"] or site["dir"], model["problem"]
         else:
-            folder, problem = chosen(model, made.get((model["name"], model["version"]), {}), site)
+            what = f"model_serving_models, {model['name']}: version {model['version']}"
+            folder, problem = chosen(made.get((model["name"], model["version"]), {}), site, what=what, does="serve", setting="its stack")
         stack = named(folder, site)
         serving = site["serving"] if stack["dir"] == site["dir"] else read_stack(stack["dir"])["model_serving"]
         served.append({**model, "problem": problem, "runtime": {**stack, "serving": serving}})
@@ -128,7 +133,12 @@ def models_with_runtimes(models, made_with, site):
 def further_stacks(models, site):
     """Those beside the site's own, each once."""
     found = {model["runtime"]["name"]: model["runtime"] for model in models if not model["problem"]}
-    return [{"name": one["name"], "dir": one["dir"], "links": os.path.dirname(one["venv"])} for one in found.values() if one["dir"] != site["dir"]]
+    return [beside(one) for one in found.values() if one["dir"] != site["dir"]]
+
+
+def beside(runtime):
+    """What role mlflow_runtime has to be told to install it."""
+    return {"name": runtime["name"], "dir": runtime["dir"], "links": os.path.dirname(runtime["venv"])}
 
 
 def unread(made_with):

@@ -109,7 +109,7 @@ def test_a_stack_that_cannot_be_had(site, tmp_path):
     shutil.rmtree(tmp_path / "jdks/1.8")
     done = run()
     said = re.sub(r"\s+", " ", done.output)
-    assert done.returncode != 0 and "mlflow1: the stack old that models are to be served with could not be had beside new: " in said
+    assert done.returncode != 0 and "mlflow1: the stack old that models need could not be had beside new: " in said
     assert f"java_runtime_home is no working JDK 1.8: {tmp_path}/jdks/1.8/bin/java says" in said and "mlops_stack_data.java" in said
     assert leads_to(home / "current").name.startswith("new-") and not (home / "stacks").exists()
 

@@ -15,7 +15,8 @@ VARIABLES, DEFAULTS = (yaml.safe_load((ROLE / kind / "main.yml").read_text()) fo
 def command(unit="u", systemd=252):
     settings = {name: DEFAULTS[name] for name in VARIABLES["_batch_scoring_names"]}
     site = {**dict.fromkeys(VARIABLES["_batch_scoring_site_names"], "/x"), "_mlops_artifacts": {"client_environment": {}}}
-    found = {"unit": unit, "sandbox": ["UMask=0027", "ProtectHostname=true"], "systemd": systemd, "pending": [], "model": {}}
+    found = {"unit": unit, "sandbox": ["UMask=0027", "ProtectHostname=true"], "systemd": systemd, "pending": [], "model": {},
+             "runtime": {"java": "/x", "venv": "/x"}}  # fmt: skip
     return FilterModule().filters()["batch_scoring_plan"](settings, site, found)["command"]
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 
 from .csv_files import BadInput
 from .model import as_mojo, describe
@@ -16,10 +17,19 @@ from .registry import fetch, resolve
 from .scorer import Scorer
 
 
+def with_mojo(model):
+    """A model of H2O as Spark applies it. H2O itself makes that, in a Spark of its own, and a process can have one Spark."""
+    mojo = ""
+    if "h2o" in model["flavors"] and "spark" not in model["flavors"]:
+        with ProcessPoolExecutor(1) as pool:
+            mojo = pool.submit(as_mojo, model["path"]).result()
+    return dict(model, mojo=mojo)
+
+
 def score(order):
     """Yields an answer for each file."""
     try:
-        scorer = Scorer(order["model"], order["master"], order["prediction_column"], order["result_type"])
+        scorer = Scorer(with_mojo(order["model"]), order["master"], order["prediction_column"], order["result_type"])
     except Exception as exc:  # whatever a model or a cluster throws: the answer has to say it for every file
         traceback.print_exc()
         for item in order["files"]:
@@ -44,9 +54,7 @@ def model(order):
 
     found = resolve(MlflowClient(), order["name"], order["version"])
     path = fetch(order["name"], found, order["home"])
-    described = describe(path, order["columns"])
-    mojo = as_mojo(path) if "h2o" in described["flavors"] and "spark" not in described["flavors"] else ""
-    yield dict(described, mojo=mojo, name=order["name"], version=str(found.version), stage=found.current_stage)
+    yield dict(describe(path, order["columns"]), name=order["name"], version=str(found.version), stage=found.current_stage)
 
 
 def answers(order):

@@ -20,8 +20,9 @@ SETTINGS = {
     "batch_scoring_model_name": "risk", "batch_scoring_model_version": 3, "batch_scoring_columns": {}, "batch_scoring_extra_columns": "refuse",
     "batch_scoring_prediction_column": 0, "batch_scoring_result_type": "", "batch_scoring_timeout": "60", "batch_scoring_master": "local[*]",
     "batch_scoring_driver_memory": "2g", "batch_scoring_executor_memory": "1g", "batch_scoring_cores_max": "0", "batch_scoring_memory_max": "",
-    "batch_scoring_spark_settings": {}, "batch_scoring_tracking_uri": "http://127.0.0.1:5000", "batch_scoring_tracking_username": "ada",
-    "batch_scoring_tracking_password": "canary-1", "batch_scoring_tracking_ca_path": "", "batch_scoring_environment": {},
+    "batch_scoring_spark_settings": {}, "batch_scoring_stack": "", "batch_scoring_tracking_uri": "http://127.0.0.1:5000",
+    "batch_scoring_tracking_username": "ada", "batch_scoring_tracking_password": "canary-1", "batch_scoring_tracking_ca_path": "",
+    "batch_scoring_environment": {},
 }  # fmt: skip
 SITE = {
     "mlops_address": "2001:db8::5", "mlops_user": "mlflow", "mlops_group": "ml", "mlops_venv": "/opt/mlflow/current",
@@ -31,12 +32,17 @@ SITE = {
     "_batch_scoring_config_dir": "/etc/mlflow/batch_scoring", "_batch_scoring_data_dir": "/var/lib/mlflow/batch_scoring",
     "_batch_scoring_program": "/opt/mlflow/libexec/score_job",
 }  # fmt: skip
+SPARK = {"mlflow": "1.30.1", "python": "3.7.16", "loader": "mlflow.spark", "spark": "3.2.1"}
 PENDING = [{"name": name, "path": f"/srv/{folder}/{name}", "staged": f"/srv/out/{name}.part"} for name, folder in zip("abc", ("in", "in", "d e"))]
 CLUSTER = {"batch_scoring_master": "spark://h:7077"}
+COLLECTION = ROLE.parents[1] / "stacks"
+GUIDE, SECOND, THIRD = "guide-1.30", "mlflow-2", "mlflow-3"
+OWN, BESIDE = {"java": "/opt/mlflow/java", "venv": "/opt/mlflow/current"}, {"java": "/s/java", "venv": "/s/current"}
 
 
 def planned(site=(), pending=PENDING, systemd=252, **settings):
-    found = {"unit": "u", "sandbox": ["UMask=0027", "ProtectProc=invisible"], "systemd": systemd, "pending": pending, "model": {"path": "/m"}}
+    found = {"unit": "u", "sandbox": ["UMask=0027", "ProtectProc=invisible"], "systemd": systemd, "pending": pending, "model": {"path": "/m"},
+             "runtime": BESIDE}  # fmt: skip
     return FILTERS["batch_scoring_plan"]({**SETTINGS, **settings}, {**SITE, **dict(site)}, found)
 
 
@@ -44,8 +50,17 @@ def secrets(site=(), **settings):
     return FILTERS["batch_scoring_secrets"]({**SETTINGS, **settings}, {**SITE, **dict(site)})
 
 
-def properties(plan):
-    return [argument.removeprefix("--property=") for argument in plan["command"] if argument.startswith("--property=")]
+def properties(plan, command="command"):
+    return [argument.removeprefix("--property=") for argument in plan[command] if argument.startswith("--property=")]
+
+
+def stack_of_site(name=SECOND):
+    return {"name": name, "dir": str(COLLECTION / name), **OWN, "home": "/opt/mlflow", "collection": str(COLLECTION), "serving": {}}
+
+
+def runtime_of(made, site=SECOND, cluster="spark://own:7077", **settings):
+    registry = {"model_versions": [], "made_with": [{"name": "risk", "version": "3", **made}]} if isinstance(made, dict) else {"msg": made}
+    return FILTERS["batch_scoring_runtime"](registry, {**SETTINGS, **settings}, stack_of_site(site), cluster)
 
 
 # ---- the settings
@@ -63,9 +78,12 @@ def properties(plan):
     ({"batch_scoring_tracking_ca_path": "/tmp/ca.pem"}, ["batch_scoring_tracking_ca_path lies in /tmp, where"]),
     ({"batch_scoring_spark_settings": {"spark.a": 1, "sparky": "canary"}}, [
         "batch_scoring_spark_settings has what is no setting of Spark (they begin with spark.): sparky"]),
+    ({"batch_scoring_stack": GUIDE}, []), ({"batch_scoring_stack": str(COLLECTION / THIRD)}, []),
+    ({"batch_scoring_stack": "mlflow-9"}, [
+        f"batch_scoring_stack is mlflow-9, but {COLLECTION}/mlflow-9/stack.yml does not exist: set batch_scoring_stack to a stack"]),
 ])  # fmt: skip
 def test_settings(settings, words):
-    found = FILTERS["batch_scoring_problems"]({**SETTINGS, **settings})
+    found = FILTERS["batch_scoring_problems"]({**SETTINGS, **settings}, stack_of_site())
     assert len(found) == len(words) and all(problem.startswith(word) for problem, word in zip(found, words)), found
     assert "canary" not in str(found)
 
@@ -84,7 +102,51 @@ def test_every_setting_is_handed_over():
     variables, defaults = (yaml.safe_load((ROLE / kind / "main.yml").read_text(encoding="utf-8")) for kind in ("vars", "defaults"))
     assert sorted(variables["_batch_scoring_names"]) == sorted(defaults) == sorted(SETTINGS)
     assert sorted(variables["_batch_scoring_site_names"]) == sorted(SITE)
-    assert set(variables["_batch_scoring_found"]) == {"unit", "sandbox", "systemd", "pending", "model"}
+    assert set(variables["_batch_scoring_found"]) == {"unit", "sandbox", "systemd", "pending", "model", "runtime"}
+
+
+# ---- the stack
+@pytest.mark.parametrize(("made", "site", "settings", "name"), [
+    (SPARK, GUIDE, {}, GUIDE), (SPARK, SECOND, {}, GUIDE), ({"mlflow": "3.1.0"}, GUIDE, {}, THIRD),
+    (SPARK, SECOND, {"batch_scoring_stack": THIRD}, THIRD), (SPARK, SECOND, {"batch_scoring_stack": SECOND}, SECOND),
+    ({}, SECOND, {}, SECOND), ({"problem": "404"}, SECOND, {}, SECOND), ("", SECOND, {}, SECOND),
+])  # fmt: skip
+def test_a_model_scores_with_what_it_was_made_with(made, site, settings, name):
+    found, links = runtime_of(made, site, **settings), f"/opt/mlflow/stacks/{name}"
+    assert (found["name"], found["dir"], found["problem"]) == (name, str(COLLECTION / name), "")
+    beside = [] if name == site else [{"name": name, "dir": str(COLLECTION / name), "links": links}]
+    assert found["stacks"] == beside and (found["java"], found["venv"]) == ((f"{links}/java", f"{links}/current") if beside else tuple(OWN.values()))
+
+
+def test_no_stack_scores_it():
+    made = {**SPARK, "spark": "3.3.0"}
+    assert runtime_of(made)["problem"].startswith(
+        "the model risk, version 3, was made with MLflow 1.30.1 and Spark 3.3.0, which no stack scores: mlflow-2 has MLflow 2.22.5, guide-1.30 has "
+        "Spark 3.2.1, mlflow-3 has MLflow 3.17.2. Set batch_scoring_stack to the one that is to score it all the same, or to")  # fmt: skip
+    assert runtime_of(made)["stacks"] == [] and runtime_of(made, batch_scoring_stack=THIRD)["problem"] == ""
+
+
+@pytest.mark.parametrize(("master", "settings", "words"), [
+    ("local[2]", {}, []), ("spark://own:7077", {"batch_scoring_stack": SECOND}, []),
+    ("spark://own:7077", {}, [
+        "the model risk, version 3, is to score with the stack guide-1.30 (Spark 3.2.1), but the workers of spark://own:7077 (batch_scoring_master) "
+        "have mlflow-2 (Spark 3.5.8). Set batch_scoring_master to local[*], which scores on this host alone, or batch_scoring_stack to mlflow-2 to "
+        "have it scored with that all the same."]),
+    # Of the collection's own cluster it is known that its workers have the site's alone.
+    ("spark://own:7077", {"batch_scoring_stack": GUIDE}, ["(batch_scoring_master) have mlflow-2"]),
+    ("yarn", {}, [
+        "the workers of yarn", "all the same, or, if the workers of this cluster do have /opt/mlflow/stacks/guide-1.30/current, to guide-1.30."]),
+    ("yarn", {"batch_scoring_stack": GUIDE}, []),
+])  # fmt: skip
+def test_a_cluster_has_one_stack(master, settings, words):
+    problem = runtime_of(SPARK, batch_scoring_master=master, **settings)["problem"]
+    assert bool(problem) == bool(words) and all(word in problem for word in words), problem
+    assert runtime_of(SPARK, GUIDE, batch_scoring_master=master, **settings | {"batch_scoring_stack": ""})["problem"] == ""
+
+
+def test_what_could_not_be_read_is_named():
+    assert runtime_of({"problem": "404"})["unread"] == ["risk version 3 (404)"] and runtime_of("no answer")["unread"] == ["risk (no answer)"]
+    assert runtime_of(SPARK)["unread"] == runtime_of("")["unread"] == []
 
 
 # ---- Spark and the environment
@@ -124,15 +186,25 @@ def test_no_secret_is_in_a_plan(master):
 def test_the_command():
     plan = planned({"mlops_tmp_dir": "/t"}, batch_scoring_memory_max="6G", batch_scoring_tracking_ca_path="/etc/mlflow/ca.pem")
     assert plan["command"][:7] == ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", "--unit=u"]
-    assert plan["command"][-2:] == ["/opt/mlflow/current/bin/python", "/opt/mlflow/libexec/score_job"]
+    assert plan["command"][-3:] == ["/s/current/bin/python", "/opt/mlflow/libexec/score_job", "score"]
     found = properties(plan)
-    assert len(found) == len(plan["command"]) - 9
+    assert len(found) == len(plan["command"]) - 10
     assert {"UMask=0027", "ProtectProc=invisible", "User=mlflow", "Group=ml", "RuntimeMaxSec=780", "ReadWritePaths=/t", "MemoryMax=6G",
             "BindReadOnlyPaths=-/etc/mlflow/ca.pem", "EnvironmentFile=/etc/mlflow/batch_scoring/job.env"} <= set(found)  # fmt: skip
     # What it may see of closed folders is said after they were closed.
     assert found.index("TemporaryFileSystem=/etc/mlflow:ro") < found.index("BindReadOnlyPaths=/etc/mlflow/batch_scoring")
     plain = properties(planned(pending=[], batch_scoring_timeout="zwei"))
     assert "RuntimeMaxSec=600" in plain and not [line for line in plain if line.startswith(("MemoryMax", "ReadWritePaths", "BindReadOnlyPaths=-"))]
+
+
+def test_the_registry_is_asked_with_the_sites_stack_and_the_model_scores_with_its_own():
+    plan = planned()
+    assert plan["model_command"][-3:] == ["/opt/mlflow/current/bin/python", "/opt/mlflow/libexec/score_job", "model"]
+    for command, stack in (("model_command", OWN), ("command", BESIDE)):
+        assert {f"Environment=JAVA_HOME={stack['java']}", f"Environment=PYSPARK_PYTHON={stack['venv']}/bin/python",
+                f"Environment=PATH={stack['venv']}/bin:/usr/bin:/bin"} <= set(properties(plan, command))  # fmt: skip
+    # Two orders may run at a time, and share the files of their settings.
+    assert "/opt/mlflow/current" not in str(secrets())
 
 
 def test_the_orders():
