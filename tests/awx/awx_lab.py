@@ -31,6 +31,7 @@ ANSWERS = {
     # To the stack of the inventory, which is what is there.
     "upgrade": {},
     "roll back": {},
+    "move stores": {},
     "score offline with a workflow": {**SCORING, "score_offline_workflow_id": "7"},
     "score offline with the scorer image": {**SCORING, "score_offline_model_name": "breast-cancer-risk"},
     "score offline with a registered model": {**SCORING, "score_offline_model_name": "breast-cancer-risk", "score_offline_model_version": "1"},

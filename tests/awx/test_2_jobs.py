@@ -80,9 +80,10 @@ def test_archive_that_was_made_is_restored(lab, jobs):
     assert f"{path} is restored: MLflow answers with all of its" in jobs["restore"].text
 
 
-def test_there_is_nothing_to_upgrade_and_nothing_to_roll_back(jobs):
+def test_there_is_nothing_to_upgrade_to_roll_back_and_to_move(jobs):
     assert "is live already: nothing is to be upgraded" in jobs["upgrade"].text and jobs["upgrade"].artifacts == {}
     assert "There is no upgrade of this host that could be rolled back" in jobs["roll back"].text
+    assert "MLflow has the stores that the inventory names: nothing is to be moved" in jobs["move stores"].text
 
 
 def test_site_changed_the_machines(jobs):

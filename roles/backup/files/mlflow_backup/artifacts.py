@@ -43,13 +43,17 @@ def size(folder):
     return sum(os.fstat(file.fileno()).st_size for _path, file in files(folder))
 
 
-def client(environment):
-    """boto3 as MLflow sets it up."""
+def client(environment, style=""):
+    """boto3 as MLflow sets it up. style: of addresses, where the file that has it is not there yet."""
     os.environ.update({name: value for name, value in environment.items() if name.startswith("AWS_") or name.lower().endswith("_proxy")})
     import boto3
+    from botocore.config import Config
 
     verify = False if environment.get("MLFLOW_S3_IGNORE_TLS") == "true" else environment.get("AWS_CA_BUNDLE")
-    return boto3.client("s3", endpoint_url=environment.get("MLFLOW_S3_ENDPOINT_URL") or None, verify=verify)
+    # Checksums that newer ones send many a store beside AWS refuses.
+    plain = {name: "when_required" for name in ("request_checksum_calculation", "response_checksum_validation") if name in Config.OPTION_DEFAULTS}
+    config = Config(**plain, **({"s3": {"addressing_style": style}} if style else {}))
+    return boto3.client("s3", endpoint_url=environment.get("MLFLOW_S3_ENDPOINT_URL") or None, verify=verify, config=config)
 
 
 def keys(store, place):

@@ -14,6 +14,7 @@ from . import archive, judge
 from .create import create, verify
 from .encryption import is_encrypted, plain
 from .journal import Journal
+from .move import Move
 from .problems import Problem
 from .restore import Restore
 from .settings import Instance, read_settings
@@ -23,7 +24,7 @@ from .upgrade import REHEARSAL, UPGRADED, Rollback, Upgrade
 LOCK = "/run/mlflow-backup.lock"
 RESTORE_LOCK = "/run/mlflow-restore.lock"
 WANTED = ("other_site", "again", "accept_missing")
-SWITCHES = {one.kind: one for one in (Restore, Upgrade, Rollback)}
+SWITCHES = {one.kind: one for one in (Restore, Upgrade, Rollback, Move)}
 
 
 @contextmanager
@@ -123,6 +124,15 @@ def command_prepare_rollback(settings, _order):
     return ready_for(settings, Rollback)
 
 
+def command_look_at_move(settings, _order):
+    """What prepare-move would find, without changing anything, also in check mode."""
+    return Move(settings).look(json.load(sys.stdin))
+
+
+def command_prepare_move(settings, _order):
+    return ready_for(settings, Move)
+
+
 def command_upgraded(settings, _order):
     """The last upgrade that can be rolled back, and the last rehearsal: without anything of MLflow, and in check mode."""
     journal = Journal(settings)
@@ -168,6 +178,8 @@ def parser():
     commands.add_parser("prepare-upgrade", help="rehearse an upgrade; on standard input: links, staged, absent, archive, wanted, leads")
     commands.add_parser("prepare-rollback", help="make ready what was there before the last upgrade; on standard input: wanted")
     commands.add_parser("hold", help="stop who writes, while another host switches the database that they share")
+    commands.add_parser("look-at-move", help="say what of this host would go to other stores; on standard input: environment, style, revision")
+    commands.add_parser("prepare-move", help="copy it all to other stores, and compare; on standard input: staged, absent, archive, wanted")
     commands.add_parser("upgraded", help="say what was upgraded and rehearsed last")
     commands.add_parser("switch", help="put what was prepared in its place")
     restore = commands.add_parser("restore", help="inspect, judge, prepare and switch")

@@ -6,11 +6,14 @@ can be cut off anywhere, and taken back again. What served before is kept under 
 
 import os
 import shutil
+import sys
+from contextlib import contextmanager
 
 from . import artifacts, postgresql
 from .account import beside
 from .disk import sync_folder
 from .entries import Entries
+from .problems import Problem
 
 # Of SQLite: what belongs to the file that was there.
 COMPANIONS = ("-journal", "-wal", "-shm")
@@ -164,6 +167,50 @@ class Schema(Place):
         postgresql.drop(self.uri, self.before)
 
 
+class Emptied:
+    """Tables of an empty PostgreSQL that a SQLite file is moved to. The schema in which they were made stays, empty, until all is proven or put back:
+    it says whose the tables are. MLflow goes back by its settings, also where this database cannot be reached."""
+
+    kept = ""
+
+    def __init__(self, part):
+        self.uri, self.live, self.staged, self.files = part["uri"], part["live"], part["staged"], part["files"]
+
+    def still(self):
+        """There was nothing that anybody could use."""
+
+    def apply(self):
+        postgresql.move_tables(self.uri, self.staged, self.live)
+
+    def revert(self):
+        with said_only():
+            if postgresql.is_empty_schema(self.uri, self.staged) and postgresql.has_tables(self.uri, self.live):
+                postgresql.move_tables(self.uri, self.live, self.staged)
+
+    def discard(self):
+        self.remove_files(self.files)
+        with said_only():
+            postgresql.drop(self.uri, self.staged)
+
+    @staticmethod
+    def remove_files(files):
+        for path in files:
+            for name in ("", *COMPANIONS):
+                remove(path + name)
+
+    def forget(self):
+        """There was nothing before."""
+
+
+@contextmanager
+def said_only():
+    """What cannot be cleared up is no reason for MLflow not to serve: the next run does it."""
+    try:
+        yield
+    except Problem as exc:
+        print(f"This is left to the next run: {exc}", file=sys.stderr, flush=True)
+
+
 class Objects:
     """Objects of S3 that were changed or deleted since: the version of then is made the latest once more. Each earlier one stays in the bucket."""
 
@@ -193,6 +240,8 @@ def place_of(part, account, instance):
         return Entries(part)
     if part["kind"] == "objects":
         return Objects(part, instance.environment)
+    if part["kind"] == "emptied":
+        return Emptied(part)
     if part["kind"] == "schema":
         return Schema(part, instance.database_uri)
     return {"sqlite": SqliteFile, "artifacts": Folder}[part["kind"]](part, account)

@@ -54,7 +54,7 @@ $do$;
 
 
 def told(uri):
-    return dict(Postgresql.told(uri), PGOPTIONS="-c client_min_messages=warning", PGAPPNAME=OURSELVES)
+    return dict(Postgresql.told(uri), PGOPTIONS="-c client_min_messages=warning", PGAPPNAME=OURSELVES, PGCONNECT_TIMEOUT="30")
 
 
 def ask(uri, script, transaction=False):
@@ -218,3 +218,17 @@ def switch(uri, live, staged, before):
     script = (f"SET LOCAL lock_timeout = '60s';\nCREATE SCHEMA {before};\n{MOVE.format(source=live, target=before)}\n"
               f"{MOVE.format(source=staged, target=live)}\nDROP SCHEMA {staged};\n")
     ask(uri, script, transaction=True)
+
+
+def is_empty_schema(uri, schema):
+    """Whether this schema is there without MLflow's tables."""
+    return has_schema(uri, schema) and not has_tables(uri, schema)
+
+
+def move_tables(uri, source, target):
+    """All of it or nothing. The schema where they were stays."""
+    ask(uri, f"SET LOCAL lock_timeout = '60s';\n{MOVE.format(source=source, target=target)}", transaction=True)
+
+
+def set_aside(uri, source, target):
+    ask(uri, f"CREATE SCHEMA {target};\n{MOVE.format(source=source, target=target)}", transaction=True)

@@ -55,6 +55,14 @@ def upgrade(uri):
     db.commands.main(["upgrade", uri], standalone_mode=False)
 
 
+def make_tables(uri):
+    """Those of this release, as MLflow makes them in a database that is new."""
+    os.environ.update(QUIET, MLFLOW_TRACKING_URI="")
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, "mlflow-artifacts:/").engine.dispose()
+
+
 def problems(manifest):
     """Why this release cannot take what the archive has."""
     here, there = version(), manifest["release"].get("mlflow", "")

@@ -31,15 +31,22 @@ def read_environment(path):
     return {match.group(1): re.sub(r"\\(.)", r"\1", match.group(2)) for match in found if match}
 
 
-class Instance:
+class Stores:
+    """Where an MLflow that is told this keeps what it has."""
+
+    def __init__(self, environment):
+        self.environment = environment
+        self.database_uri = self.environment.get("MLFLOW_BACKEND_STORE_URI", "")
+        destination = self.environment.get("MLFLOW_ARTIFACTS_DESTINATION", "")
+        self.artifacts = destination[len("file://"):] if destination.startswith("file://") else destination
+
+
+class Instance(Stores):
     """MLflow on this host, as it is set up."""
 
     def __init__(self, settings):
         self.settings = settings
-        self.environment = read_environment(os.path.join(settings["config_dir"], "mlflow.env"))
-        self.database_uri = self.environment.get("MLFLOW_BACKEND_STORE_URI", "")
-        destination = self.environment.get("MLFLOW_ARTIFACTS_DESTINATION", "")
-        self.artifacts = destination[len("file://"):] if destination.startswith("file://") else destination
+        super().__init__(read_environment(os.path.join(settings["config_dir"], "mlflow.env")))
 
     @property
     def release(self):

@@ -18,7 +18,7 @@ from .settings import Instance
 PATIENCE = 120
 CONTENT, OUTCOME = "content.json", "outcome.json"
 # What the outcome says of whether it was done.
-DONE = {"restore": "restored", "upgrade": "upgraded", "rollback": "rolled_back"}
+DONE = {"restore": "restored", "upgrade": "upgraded", "rollback": "rolled_back", "move": "moved"}
 
 
 def tell(text):
@@ -36,6 +36,8 @@ class Switch:
     not the outcome; doing: what was last begun."""
 
     kind = ""
+    # Whose name differs from the kind's says so.
+    playbook = ""
 
     def __init__(self, settings):
         self.settings, self.instance, self.journal = settings, Instance(settings), Journal(settings)
@@ -61,7 +63,7 @@ class Switch:
         state = self.journal.read()
         if not state or state["step"] != PREPARED or self.journal.read(CONTENT) is None:
             done = DONE[self.kind].replace("_", " ")
-            raise Problem(f"Nothing is ready to be {done} on this host: run playbooks/{self.kind}.yml.")
+            raise Problem(f"Nothing is ready to be {done} on this host: run playbooks/{self.playbook or self.kind}.yml.")
         state.update(step=SWITCHING, running=state.get("running", services.running()))
         server, begin = services.Server(self.settings["url"]), time.monotonic()
         try:
