@@ -8,7 +8,7 @@ from pathlib import Path
 import host_stand_in
 import pytest
 from host_stand_in import NEWEST, OLDER, fails_once
-from mlflow_backup import postgresql, release, rows, scratch, services, upgrade
+from mlflow_backup import database, entries, postgresql, release, rows, scratch, services, switch, upgrade
 from mlflow_backup.problems import Problem
 from real_postgresql import admin, schemas
 from upgrade_site import NEW, NOON, OLD, UNITS, Site, each_kill
@@ -222,6 +222,30 @@ def test_a_rollback_without_the_schema_of_then(site):
     with pytest.raises(Problem, match=f"{BEFORE}, is not there any more. .* is /a.tar.gz"):
         site.roll_back()
     assert site.state() == used
+
+
+def test_what_it_takes_is_loaded_before_links_go_back(site, monkeypatch):
+    """Whoever recovers was started by way of the link to the new release, in whose packages the old one is not looked for."""
+    one, calls = upgrade.Upgrade(site.host.settings), []
+    one.prepare(site.told, NOON)
+    with monkeypatch.context() as patch, pytest.raises(Problem):
+        patch.setattr(upgrade.Upgrade, "put_back", lambda self, state, why, start=True: None)
+        fails_once(patch, services, "start", Problem("It will not."))
+        one.switch()
+    told, revert = database.Postgresql.told, entries.Entries.revert
+
+    def noted_told(uri):
+        calls.append("told")
+        return told(uri)
+
+    def noted_revert(place):
+        calls.append("revert")
+        revert(place)
+
+    monkeypatch.setattr(database.Postgresql, "told", staticmethod(noted_told))
+    monkeypatch.setattr(entries.Entries, "revert", noted_revert)
+    assert switch.Switch(site.host.settings).recover() == {"recovered": "put back"}
+    assert calls.index("told") < calls.index("revert") and site.state() == site.old
 
 
 def ends_well(site, kind, told, begin, end, is_end):

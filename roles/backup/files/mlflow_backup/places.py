@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from . import artifacts, postgresql
 from .account import beside
+from .database import Postgresql
 from .disk import sync_folder
 from .entries import Entries
 from .problems import Problem
@@ -143,6 +144,8 @@ class Schema(Place):
     def __init__(self, part, uri):
         super().__init__(part, None)
         self.uri = uri
+        # Loads what reads it. It is not to be found any more when the link to the release has been put back by which this Python was started.
+        Postgresql.told(uri)
 
     def still(self):
         postgresql.check_alone(self.uri)
