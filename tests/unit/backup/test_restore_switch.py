@@ -278,7 +278,7 @@ def test_where_there_was_nothing(site, fails):
 
 def test_no_backup_of_what_was_cut_off(site):
     journal.Journal(site.host.settings).write({"step": journal.SWITCHING})
-    with pytest.raises(Problem, match="A restore was cut off on this host"):
+    with pytest.raises(Problem, match="was cut off on this host, so that what is there is no state to keep: run its playbook"):
         create.create(site.host.settings)
 
 

@@ -19,8 +19,8 @@ MEGABYTE = 1024**2
 
 def create(settings, now=None):
     if Journal(settings).is_open:
-        raise Problem("A restore was cut off on this host, so that what is there is no state to keep: run playbooks/restore.yml, which puts it "
-                      "right.")
+        raise Problem("A restore, an upgrade or a move was cut off on this host, so that what is there is no state to keep: run its playbook again, "
+                      "which puts it right first.")
     now, instance, directory = now or time.time(), Instance(settings), settings["directory"]
     kind = database.kind_of(instance.database_uri)
     check_room(settings, *sizes(settings, instance, kind))

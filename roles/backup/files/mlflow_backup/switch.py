@@ -128,15 +128,20 @@ class Switch:
         ends = "What served before is in its place again"
         if start:
             try:
-                services.start(state["running"])
-                if services.MLFLOW in state["running"]:
-                    services.Server(self.settings["url"]).wait(max(state["wanted"]["start_timeout"], PATIENCE))
+                if self.start_again(state["running"], state):
                     ends += ", and serves"
             except Problem as exc:
                 ends += f". {exc}"
         why = f"{str(why).rstrip('.')}. {ends.rstrip('.')}."
         self.journal.write({**state["about"], DONE[state["kind"]]: False, "doing": state.get("doing", ""), "why": why}, OUTCOME)
         self.discard(state)
+
+    def start_again(self, units, state):
+        """Whether MLflow serves again, which is so if it did before."""
+        services.start(units)
+        if services.MLFLOW in units:
+            services.Server(self.settings["url"]).wait(max(state["wanted"]["start_timeout"], PATIENCE))
+        return services.MLFLOW in units
 
     def discard(self, state):
         for place in self.places(state):
@@ -158,5 +163,5 @@ class Switch:
         self.discard(state)
         if start:
             # Of one that was held for another host.
-            services.start(state.get("running", []))
+            self.start_again(state.get("running", []), state)
         return {"recovered": "discarded"}

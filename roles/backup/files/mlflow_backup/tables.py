@@ -131,7 +131,7 @@ def lines(connection, table, names, kinds):
         for row in connection.execute(where):
             one = "\t".join(written(value, kinds[name]) for name, value in zip(names, row))
             if "\0" in one:
-                column = next(name for name, value in zip(names, row) if "\0" in written(value, kinds[name]))
+                (column, *_more) = [name for name, value in zip(names, row) if "\0" in written(value, kinds[name])]
                 raise Problem(f"{table}.{column} has a text with a NUL character, which PostgreSQL does not take, in the row {row[0]!r:.60}: remove "
                               "that run, or its tag or parameter, or write it anew without.")
             yield one.encode("utf-8") + b"\n"
