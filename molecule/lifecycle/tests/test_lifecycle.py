@@ -221,15 +221,18 @@ def test_back_to_where_it_began(mlflow, run, seen):
     assert done.returncode == 0 and release(mlflow) == "guide-1.30" and content(TRACKING) == seen["guide-1.30"], done.text
 
 
-def test_the_table_of_clients_and_servers_is_as_documented(clients, table):
+def test_a_table_of_clients_and_servers(clients, table):
+    """It is written into reports/. Each client can do all with a server of its own generation."""
     table["guide-1.30"] = clients("guide-1.30")
-    print(json.dumps(table, indent=1))
     pairs = [(server, client) for server in STACKS for client in STACKS]
     rows = [["Call", *(f"{client.rpartition('-')[2]} to {server.rpartition('-')[2]}" for server, client in pairs)], ["---"] * (len(pairs) + 1)]
-    rows += [[call, *("no" if table[server][client][call] else "yes" for server, client in pairs)] for call in table[STACKS[0]][STACKS[0]]]
-    written = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    print(written)
-    assert written in (PROJECT / "docs/stacks.md").read_text(encoding="utf-8")
+    rows += [[call, *(table[server][client][call] or "yes" for server, client in pairs)] for call in table[STACKS[0]][STACKS[0]]]
+    path = PROJECT / "reports" / LAB / "clients.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
+    own = {stack: {call: why for call, why in table[stack][stack].items() if why} for stack in STACKS}
+    # Aliases came with 2.3.
+    assert list(own.pop("guide-1.30")) == ["give the version an alias"] and own == {"mlflow-2": {}, "mlflow-3": {}}
 
 
 def uninstalled(mlflow, run, stack):
