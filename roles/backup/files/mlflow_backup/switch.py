@@ -31,9 +31,9 @@ def stamp(now=None):
 
 
 class Switch:
-    """Of each kind there is a class. state, of the journal: kind; step; now; parts; wanted (start_timeout, keep_previous); running; notes; samples;
-    about: what the outcome says besides; record: the name under which something is written down for who comes later, and recorded: what, if it is
-    not the outcome; doing: what was last begun."""
+    """Of each kind there is a class. state, of the journal: kind; step; now; parts; wanted (start_timeout, keep_previous); running; held (since when
+    it waits for another host); notes; samples; about: what the outcome says besides; record: the name under which something is written down for who
+    comes later, and recorded: what, if it is not the outcome; doing: what was last begun."""
 
     kind = ""
     # Whose name differs from the kind's says so.
@@ -66,6 +66,8 @@ class Switch:
             raise Problem(f"Nothing is ready to be {done} on this host: run playbooks/{self.playbook or self.kind}.yml.")
         state.update(step=SWITCHING, running=state.get("running", services.running()))
         server, begin = services.Server(self.settings["url"]), time.monotonic()
+        # For another host it was away before.
+        waited = max(0, time.time() - state["held"]) if "held" in state else 0
         try:
             self.step(state, f"Stopping {', '.join(state['running']) or 'nothing, for nothing runs'}.")
             services.stop()
@@ -77,7 +79,7 @@ class Switch:
             self.step(state, f"Starting MLflow with what is {DONE[state['kind']].replace('_', ' ')}.")
             services.start([*state["running"], services.MLFLOW])
             server.wait(state["wanted"]["start_timeout"])
-            state["downtime"] = round(time.monotonic() - begin, 1)
+            state["downtime"] = round(waited + time.monotonic() - begin, 1)
             self.step(state, "Asking MLflow for all that there has to be.")
             services.prove(server, self.journal.read(CONTENT), state["samples"])
             tell("Proven.")
@@ -93,7 +95,8 @@ class Switch:
         state = self.journal.read()
         if not state or state["step"] != PREPARED:
             raise Problem(f"Nothing is ready on this host: run playbooks/{self.kind}.yml.")
-        state["running"] = state.get("running", services.running())
+        if "held" not in state:
+            state.update(running=services.running(), held=time.time())
         self.journal.write(state)
         services.stop()
         return {"held": state["running"]}
