@@ -40,7 +40,8 @@ def fixture_exchange(request):
     double.stop()
 
 
-BODY = json.dumps({"name": "x", "description": "x", "expiredDuration": str(int(time.time() * 1000) + 600_000)})
+# For a day: this is read when tests are collected, which may be long before.
+BODY = json.dumps({"name": "x", "description": "x", "expiredDuration": str(int(time.time() * 1000) + 86_400_000)})
 POST = "POST {path} HTTP/1.1\nHost: h\n{login}\nContent-Type: application/json\n"
 GET = "GET {path} HTTP/1.1\nHost: h\n{login}\n\n"
 
