@@ -53,7 +53,7 @@ def test_an_upgrade_that_keeps_all(made):
         assert list(rows.lost(both)) == [] and list(rows.gone_columns(both)) == []
         assert rows.seeded(both) == {"workspaces": 1}
         assert (both.revision("old"), both.revision("new")) == ("older", "newer")
-        assert rows.count_since(both, {"workspaces": 1}) == {} and rows.gone(both) == {}
+        assert rows.since(both, {"workspaces": 1}) == {"rows": {}, "gone": {}}
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -91,16 +91,17 @@ def test_what_was_logged_since_is_saved(made, tmp_path):
                INSERT INTO "a ""table" VALUES ('l', x'00ff'); DELETE FROM metrics WHERE run_uuid = 'r1'"""
     path = tmp_path / "since.jsonl"
     with rows.files(made("old", OLD), made("new", OLD + MIGRATED + since)) as both:
-        counts = rows.save(both, {"workspaces": 1}, str(path), {"schema": "newer"})
+        since = rows.since(both, {"workspaces": 1})
+        rows.save(both, str(path), {"schema": "newer", **since})
     found = [json.loads(line) for line in path.read_text().splitlines()]
     # What others refer to comes first; of a table that the old one has not got, all.
     assert found == [
-        {"form": 1, "schema": "newer", "rows": counts, "gone": {"experiments": 1, "metrics": 1}},
+        {"form": 1, "schema": "newer", "rows": since["rows"], "gone": {"experiments": 1, "metrics": 1}},
         {"table": "experiments", "row": {"experiment_id": 1, "name": "changed"}},
         {"table": "runs", "row": {"run_uuid": "r3", "experiment_id": 1, "workspace": "default"}},
         {"table": "metrics", "row": {"key": "n", "value": 0.25, "run_uuid": "r3"}},
         {"table": 'a "table', "row": {"the key": "l", "a value": {"base64": "AP8="}}},
         {"table": "workspaces", "row": {"name": "default"}}, {"table": "workspaces", "row": {"name": "w"}},
     ]  # fmt: skip
-    assert counts == {"experiments": 1, "runs": 1, "metrics": 1, 'a "table': 1, "workspaces": 2}
+    assert since["rows"] == {"experiments": 1, "runs": 1, "metrics": 1, 'a "table': 1, "workspaces": 2}
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["since.jsonl"]

@@ -128,7 +128,7 @@ class SchemaCopies(Copies):
         if why:
             raise Problem(f"A copy of the database is made beside it first, and {why}.")
         live = postgresql.live_schema(self.uri)
-        if not self.is_there(live) or not postgresql.has_tables(self.uri, live):
+        if not postgresql.has_tables(self.uri, live):
             raise Problem("There are no tables of MLflow in its database yet: start MLflow first.")
         return live
 

@@ -126,7 +126,7 @@ class Move(Migration):
         parts = [self.database_part(there, database_moves, now), changed]
         state = self.begin(now, {"keep_previous": True, **told["wanted"]}, parts, about, record=MOVED, target=there.environment,
                            moves={"database": database_moves, "artifacts": artifacts_move})  # fmt: skip
-        try:
+        with self.made_ready(state):
             begin = time.monotonic()
             self.carry(state, "Rehearsal: ")
             about["rehearsed"] = round(time.monotonic() - begin, 1)
@@ -134,12 +134,6 @@ class Move(Migration):
                                REHEARSAL)  # fmt: skip
             for place in self.places(state):
                 place.discard()
-            state["samples"] = self.samples()
-            self.journal.write({}, CONTENT)
-            self.journal.write(state)
-        except BaseException:
-            self.discard(state)
-            raise
         return {**about, "due": True}
 
     def database_part(self, there, moves, now):
@@ -207,7 +201,7 @@ class Move(Migration):
         postgresql.ask(uri, f"CREATE SCHEMA {schema};")
         self.step(state, "Making MLflow's tables in the new database.")
         release.make_tables(own)
-        revision, wanted = postgresql.count(uri, schema)[0], database.Sqlite.revision(copy)
+        revision, wanted = postgresql.revision(uri, schema), database.Sqlite.revision(copy)
         if revision != wanted:
             raise Problem(f"MLflow makes tables with the schema {revision} there, and the database has {wanted}: run playbooks/upgrade.yml first.")
         self.step(state, "Copying the rows into the new database.")

@@ -159,8 +159,7 @@ class Schema(Place):
             postgresql.switch(self.uri, self.live, self.before, self.staged)
 
     def discard(self):
-        for schema in (self.staged, postgresql.beside(self.staged)):
-            postgresql.drop(self.uri, schema)
+        postgresql.drop(self.uri, self.staged, postgresql.beside(self.staged))
 
     @property
     def kept(self):

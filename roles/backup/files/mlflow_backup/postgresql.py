@@ -114,8 +114,8 @@ def beside(schema):
     return schema + "_original"
 
 
-def drop(uri, schema):
-    ask(uri, f"DROP SCHEMA IF EXISTS {schema} CASCADE;")
+def drop(uri, *schemas):
+    ask(uri, f"DROP SCHEMA IF EXISTS {', '.join(schemas)} CASCADE;")
 
 
 def schema_of(dump):

@@ -63,9 +63,6 @@ class Pair:
     def has_values(self, which, table, column):
         return self.counts([(f"FROM {self.at(which, table)} WHERE {name_of(column)} IS NOT NULL",)])[0][0] > 0
 
-    def count_added(self, table):
-        return self.counts([(self.those_added(table),)])[0][0]
-
 
 def counting(wheres):
     """SELECT: how many rows each of FROM ... WHERE has."""
@@ -191,22 +188,12 @@ def gone_columns(both):
 
 def seeded(both):
     """How many rows an upgrade of the schema puts into tables that it makes."""
-    return {table: both.count("new", table) for table in both.tables["new"] if table not in both.tables["old"]}
+    made = [table for table in both.tables["new"] if table not in both.tables["old"]]
+    return dict(zip(made, (number for (number,) in both.counts([(f"FROM {both.at('new', table)}",) for table in made]))))
 
 
 def plain(value):
     return {"base64": base64.b64encode(value).decode("ascii")} if isinstance(value, bytes) else value
-
-
-def tables_since(both, seeds):
-    """Those in which something may have been logged since. seeds: of seeded, then."""
-    return [table for table in both.tables["new"] if table in both.tables["old"] or both.count("new", table) != seeds.get(table, 0)]
-
-
-def count_since(both, seeds):
-    """table -> how many rows were logged or changed since."""
-    counts = {table: both.count_added(table) for table in tables_since(both, seeds)}
-    return {table: number for table, number in counts.items() if number}
 
 
 def gone(both):
@@ -214,17 +201,25 @@ def gone(both):
     return {table: missing for table, (_number, missing, _now) in both.compare().items() if missing}
 
 
-def save(both, seeds, path, header):
-    """The file of what was logged since: its first line says what it is. It has its name when it is complete and on the disk. How many of which."""
-    counts = count_since(both, seeds)
+def since(both, seeds):
+    """rows: table -> how many were logged or changed since; gone: as above. seeds: of seeded, then."""
+    tables = both.tables["new"]
+    added = dict(zip(tables, (number for (number,) in both.counts([(both.those_added(table),) for table in tables]))))
+    # Of a table that the old one has not got all rows are added.
+    found = {table: number for table, number in added.items() if number and (table in both.tables["old"] or number != seeds.get(table, 0))}
+    return {"rows": found, "gone": gone(both)}
+
+
+def save(both, path, header):
+    """The file of what was logged since: its first line says what it is, with rows and gone of since. It has its name when it is complete and on the
+    disk."""
     # One name for all: what a killed one has left is overwritten.
     part = os.path.join(os.path.dirname(path), PART)
     with open(part, "w", encoding="utf-8") as file:
-        file.write(json.dumps({**header, "form": 1, "rows": counts, "gone": gone(both)}, sort_keys=True) + "\n")
-        for table in counts:
+        file.write(json.dumps({**header, "form": 1}, sort_keys=True) + "\n")
+        for table in header["rows"]:
             for row in both.added(table):
                 file.write(json.dumps({"table": table, "row": row}, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.rename(part, path)
-    return counts

@@ -6,6 +6,7 @@ and is what it was whenever it has to come back.
 
 import os
 import time
+from contextlib import contextmanager
 
 from . import artifacts, copies, entries, release, rows, services
 from .account import acting_as
@@ -23,6 +24,18 @@ class Migration(Switch):
     def switch(self):
         release.load()
         return super().switch()
+
+    @contextmanager
+    def made_ready(self, state):
+        """What is done within is ready to be switched to at the end, or nothing is left of it."""
+        try:
+            yield
+            state["samples"] = self.samples()
+            self.journal.write({}, CONTENT)
+            self.journal.write(state)
+        except BaseException:
+            self.discard(state)
+            raise
 
     def copies(self):
         """Looked at when it is needed: whoever puts something back needs nothing of it."""
@@ -74,16 +87,10 @@ class Upgrade(Migration):
             return {**about, "due": False}
         parts = [*([base.part(stamp(now))] if revision != newest else []), changed]
         state = self.begin(now, {"keep_previous": True, **told["wanted"]}, parts, about, record=UPGRADED)
-        try:
+        with self.made_ready(state):
             if revision != newest:
                 self.rehearse(state, base)
-            state["samples"] = self.samples()
             state["recorded"] = {**about, "at": state["now"], "parts": parts, "seeded": {}, "previous": self.journal.read(UPGRADED)}
-            self.journal.write({}, CONTENT)
-            self.journal.write(state)
-        except BaseException:
-            self.discard(state)
-            raise
         return {**about, "due": True}
 
     def rehearse(self, state, base):
@@ -150,7 +157,7 @@ class Rollback(Migration):
                               "database, and bring the archive back with restore.yml.")
             parts.insert(0, {**base.part(stamp(now)), "source": part["before"]})
             with base.side_by_side(part["before"], base.live) as both:
-                since = {"rows": rows.count_since(both, upgraded["seeded"]), "gone": rows.gone(both)}
+                since = rows.since(both, upgraded["seeded"])
         return upgraded, parts, since
 
     def prepare(self, told, now=None):
@@ -160,18 +167,12 @@ class Rollback(Migration):
         about = {"from": upgraded["to"], "to": upgraded["from"], "since": since, "upgraded": upgraded["at"], "file": ""}
         state = self.begin(now, {"keep_previous": True, **told["wanted"]}, parts, about, record=UPGRADED, recorded=upgraded["previous"],
                            seeded=upgraded["seeded"])  # fmt: skip
-        try:
+        with self.made_ready(state):
             for part in parts[:-1]:
                 base = self.copies()
                 base.check_room(2)
                 # It can be opened by the MLflow that is gone back to.
                 base.content(part["source"])
-            state["samples"] = self.samples()
-            self.journal.write({}, CONTENT)
-            self.journal.write(state)
-        except BaseException:
-            self.discard(state)
-            raise
         return about
 
     def while_stopped(self, state):
@@ -183,11 +184,11 @@ class Rollback(Migration):
         base.still()
         about = state["about"]
         with base.side_by_side(part["source"], part["live"]) as both:
-            about["since"] = {"rows": rows.count_since(both, state["seeded"]), "gone": rows.gone(both)}
+            about["since"] = rows.since(both, state["seeded"])
             if about["since"]["rows"] or about["since"]["gone"]:
                 about["file"] = os.path.join(self.settings["directory"], f"{of_host(self.settings['host'])}-since-{state['now']}.jsonl")
                 header = {"since": about["upgraded"], "saved": state["now"], "release": about["from"], "schema": both.revision("new")}
-                rows.save(both, state["seeded"], about["file"], header)
+                rows.save(both, about["file"], {**header, **about["since"]})
                 tell(f"Saved as {about['file']}.")
         self.step(state, "Copying the database from before the upgrade.")
         base.stage(part["source"])
