@@ -1,4 +1,4 @@
-"""What the scenarios have in common that take MLflow from one release to another: runs with a stack, kills, and all that is compared."""
+"""What the scenarios have in common that take MLflow to another release or to other stores: runs with a stack, kills, and all that is compared."""
 
 import json
 
@@ -9,12 +9,12 @@ TRACKING, STATE = "http://127.0.0.1:5000", "/var/lib/mlflow-restore"
 # The program, which is killed when it says that.
 KILLED = """import os, sys
 sys.path.insert(0, "/opt/mlflow/libexec")
-from mlflow_backup import command, switch, upgrade
+from mlflow_backup import command, move, switch, upgrade
 def tell(text):
     print(text, file=sys.stderr, flush=True)
     if text.startswith(sys.argv[1]):
         os.kill(os.getpid(), 9)
-switch.tell = upgrade.tell = tell
+switch.tell = upgrade.tell = move.tell = tell
 sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
 """
 
@@ -34,15 +34,18 @@ def fixture_run(tmp_path_factory):
 @pytest.fixture(name="killed_at")
 def fixture_killed_at(mlflow):
     """The switch is killed at a step, and whoever comes after it, too, if nothing is to be put right yet."""
-    folder = "/etc/systemd/system/mlflow-upgrade.service.d"
+    units = set()
 
-    def arrange(step, python, recovered=True):
+    def arrange(step, python="/opt/mlflow/current/bin/python", recovered=True, unit_name="mlflow-upgrade"):
+        units.add(unit_name)
+        folder = f"/etc/systemd/system/{unit_name}.service.d"
         mlflow.run_expect([0], f"mkdir -p {folder} && echo %s > /opt/killed.py", KILLED)
         unit = f'[Service]\nExecStart=\nExecStart={python} -B /opt/killed.py "{step}"\n' + ("" if recovered else "ExecStopPost=\n")
         mlflow.run_expect([0], "echo %s > %s/kill.conf", unit, folder)
 
     yield arrange
-    mlflow.run_expect([0], f"rm -rf {folder}; systemctl daemon-reload; systemctl reset-failed mlflow-upgrade.service || true")
+    for name in units:
+        mlflow.run_expect([0], f"rm -rf /etc/systemd/system/{name}.service.d; systemctl daemon-reload; systemctl reset-failed {name}.service || true")
 
 
 def release(mlflow):

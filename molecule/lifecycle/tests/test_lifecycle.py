@@ -7,6 +7,8 @@ import subprocess
 import pytest
 import yaml
 from conftest import LAB, PROJECT, content, secret
+
+# pytest finds fixtures by their import.
 from lifecycle_steps import STATE, TRACKING, fixture_killed_at, fixture_run, log, process, release, same  # noqa: F401
 
 HOST = f"{LAB}-mlflow1"

@@ -5,6 +5,8 @@ import json
 
 import pytest
 from conftest import content, lab_host
+
+# pytest finds fixtures by their import.
 from lifecycle_steps import STATE, TRACKING, fixture_killed_at, fixture_run, log, process, release, same  # noqa: F401
 
 ASKED = """import json, urllib.request as u

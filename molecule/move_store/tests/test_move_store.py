@@ -5,22 +5,11 @@ import json
 import boto3
 import pytest
 import yaml
-from conftest import LAB_DIR, PROJECT, content, play, secret, with_mlflow
+from conftest import LAB_DIR, PROJECT, content, play, secret
+from lifecycle_steps import STATE, TRACKING, fixture_killed_at, log, process  # noqa: F401 - pytest finds fixtures by their import
 
-TRACKING, STATE = "http://127.0.0.1:5000", "/var/lib/mlflow-restore"
 STORES = yaml.safe_load((PROJECT / "inventories/stores/group_vars/all/stores.yml").read_text(encoding="utf-8"))
 WANTED = {name: STORES[name] for name in ("mlops_database_host", "mlops_s3_bucket")}
-# The program, which is killed when it says that.
-KILLED = """import os, sys
-sys.path.insert(0, "/opt/mlflow/libexec")
-from mlflow_backup import command, switch
-def tell(text):
-    print(text, file=sys.stderr, flush=True)
-    if text.startswith(sys.argv[1]):
-        os.kill(os.getpid(), 9)
-switch.tell = tell
-sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
-"""
 STEPS = ["Copying the artifacts", "Copying the rows", "Comparing the new database", "Changing Emptied", "Changing Entries", "Starting", "Asking"]
 
 
@@ -59,27 +48,6 @@ def fixture_query(store):
 def fixture_seen():
     """What there was after each step."""
     return {}
-
-
-@pytest.fixture(name="killed_at")
-def fixture_killed_at(mlflow):
-    folder = "/etc/systemd/system/mlflow-move.service.d"
-
-    def arrange(step):
-        mlflow.run_expect([0], f"mkdir -p {folder} && echo %s > /opt/killed.py", KILLED)
-        unit = f'[Service]\nExecStart=\nExecStart=/opt/mlflow/current/bin/python -B /opt/killed.py "{step}"\n'
-        mlflow.run_expect([0], "echo %s > %s/kill.conf", unit, folder)
-
-    yield arrange
-    mlflow.run_expect([0], f"rm -rf {folder}; systemctl daemon-reload; systemctl reset-failed mlflow-move.service || true")
-
-
-def log(number):
-    assert with_mlflow("log_runs.py", TRACKING, str(number), "-").communicate(timeout=600)[0].split()[-1] == str(number)
-
-
-def process(mlflow):
-    return mlflow.check_output("systemctl show --property=MainPID,ExecMainStartTimestamp mlflow.service")
 
 
 def on_disk(mlflow):
@@ -145,7 +113,7 @@ def test_only_rehearsed(mlflow, run, seen, bucket, query):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_while_it_switches(mlflow, run, seen, query, killed_at, step):
-    killed_at(step)
+    killed_at(step, unit_name="mlflow-move")
     done = run("move_store")
     assert done.returncode != 0 and step in done.text and "The move was cut off" in done.text, done.text
     assert "is in its place again, and serves" in done.text

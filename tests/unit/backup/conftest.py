@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles/backup/files"))
 
-# Fixtures.
+# pytest finds fixtures by their import; and these need the path above.
 from real_postgresql import fixture_postgres, fixture_uri  # noqa: E402, F401
 
 TABLES = ("experiments", "runs", "metrics", "params", "tags", "registered_models", "model_versions")

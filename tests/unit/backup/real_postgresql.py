@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -108,6 +109,17 @@ def admin(name, *statements):
     for statement in statements:
         done = subprocess.run(["psql", "-XqAt", "-U", "admin", "-d", name, "-c", statement], check=True, capture_output=True, text=True)
     return done.stdout
+
+
+@contextmanager
+def somebody_connected():
+    """With MLflow's login, and idle."""
+    command = ["psql", "-XqAt", "-U", "mlflow", "-d", "mlflow"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as other:
+        print("SELECT 1;", file=other.stdin, flush=True)
+        other.stdout.readline()
+        yield
+        other.stdin.close()
 
 
 def schemas(uri):

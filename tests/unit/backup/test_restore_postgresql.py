@@ -1,7 +1,6 @@
 """A dump is loaded beside MLflow's tables and takes their place, in a real PostgreSQL."""
 
 import re
-import subprocess
 from types import SimpleNamespace
 
 import host_stand_in
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow_backup import archive, create, judge, postgresql, restore, scratch
 from mlflow_backup.problems import Damaged, Problem
-from real_postgresql import admin, schemas
+from real_postgresql import admin, schemas, somebody_connected
 
 NOON = 1_795_780_800  # 2026-11-27 12:00 UTC
 BEFORE = "mlflow_before_20261127t120000z"
@@ -87,13 +86,8 @@ def test_what_does_not_prove_itself_is_put_back(site, monkeypatch):
 def test_who_is_still_connected_is_named(site, monkeypatch):
     one = prepared(site)
     monkeypatch.setattr(postgresql.time, "sleep", lambda seconds: None)
-    command = ["psql", "-XqAt", "-U", "mlflow", "-d", "mlflow"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as other:
-        print("SELECT 1;", file=other.stdin, flush=True)
-        other.stdout.readline()
-        with pytest.raises(Problem, match="Somebody is still connected to MLflow's database, from this host: all MLflow hosts"):
-            served(one, monkeypatch)
-        other.stdin.close()
+    with somebody_connected(), pytest.raises(Problem, match="Somebody is still connected to MLflow's database, from this host: all MLflow hosts"):
+        served(one, monkeypatch)
     assert rows(site.uri) == site.now and schemas(site.uri) == {"public"}
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import host_stand_in
@@ -10,7 +9,7 @@ import pytest
 from host_stand_in import NEWEST, OLDER, fails_once
 from mlflow_backup import database, entries, postgresql, release, rows, scratch, services, switch, upgrade
 from mlflow_backup.problems import Problem
-from real_postgresql import admin, schemas
+from real_postgresql import admin, schemas, somebody_connected
 from upgrade_site import NEW, NOON, OLD, UNITS, Site, each_kill
 
 BEFORE = "mlflow_before_20261127t120000z"
@@ -163,13 +162,8 @@ def test_who_is_still_connected_is_named_before_anything_is_copied(site, monkeyp
     one = upgrade.Upgrade(site.host.settings)
     one.prepare(site.told, NOON)
     monkeypatch.setattr(postgresql.time, "sleep", lambda seconds: None)
-    command = ["psql", "-XqAt", "-U", "mlflow", "-d", "mlflow"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as other:
-        print("SELECT 1;", file=other.stdin, flush=True)
-        other.stdout.readline()
-        with pytest.raises(Problem, match="Somebody is still connected to MLflow's database, from this host"):
-            one.switch()
-        other.stdin.close()
+    with somebody_connected(), pytest.raises(Problem, match="Somebody is still connected to MLflow's database, from this host"):
+        one.switch()
     assert site.outcome()["doing"] == "Copying the database" and site.state() == site.old
 
 
