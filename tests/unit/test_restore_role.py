@@ -7,49 +7,28 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
-import sys
-from contextlib import closing
 
 import pytest
+from mlflow_host import make_mlflow_host
 from playbook_run import PREFLIGHTS, PROJECT, preflights, problem_of
 
 PROGRAM = PROJECT / "roles/backup/files/mlflow_backup"
-# The release knows this schema.
-ALEMBIC = """
-class ScriptDirectory:
-    def __init__(self, folder): pass
-    def get_current_head(self): return "97727af70f4d"
-    def walk_revisions(self): return [type("Script", (), {"revision": "97727af70f4d"})]
-"""
 
 
 @pytest.fixture(name="host", scope="module")
 def fixture_host(tmp_path_factory):
     """What there is of an MLflow host, with an archive, and what else may be given for one."""
     folder = tmp_path_factory.mktemp("host")
-    for name in ("current/bin", "etc", "db", "artifacts", "archives", "modules/alembic", "modules/mlflow", "modules/tmp"):
-        (folder / name).mkdir(parents=True)
-    # With what stands in for the packages of the release.
-    python = folder / "current/bin/python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder}/modules exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    (folder / "modules/alembic/__init__.py").touch()
-    (folder / "modules/alembic/script.py").write_text(ALEMBIC)
-    (folder / "modules/mlflow/__init__.py").touch()
-    (folder / "modules/mlflow/version.py").write_text('VERSION = "1.30.1"\n')
-    (folder / "etc/mlflow.env").write_text(
-        f'MLFLOW_BACKEND_STORE_URI="sqlite:///{folder}/db/mlflow.db"\nMLFLOW_ARTIFACTS_DESTINATION="{folder}/artifacts"\n')
-    with closing(sqlite3.connect(folder / "db/mlflow.db")) as connection:
-        connection.executescript("CREATE TABLE runs (a); CREATE TABLE alembic_version (v); INSERT INTO alembic_version VALUES ('97727af70f4d');"
-                                 .replace("(v)", "(version_num)"))  # fmt: skip
+    make_mlflow_host(folder)
+    (folder / "archives").mkdir()
     settings = {"site": "https://mlflow", "host": "mlflow1", "venv": f"{folder}/current", "config_dir": f"{folder}/etc",
                 "directory": f"{folder}/archives", "artifacts": "auto", "verify": False, "recipient": "",
                 "keep_count": 0, "keep_days": 0, "minimum_free_mb": 0, "configuration": [],
                 "lock": f"{folder}/lock", "state_directory": f"{folder}/state"}  # fmt: skip
     (folder / "backup.json").write_text(json.dumps(settings))
-    made = subprocess.run([python, PROGRAM, "--settings", folder / "backup.json", "create"], check=True, capture_output=True, text=True)
+    create = [folder / "current/bin/python", PROGRAM, "--settings", folder / "backup.json", "create"]
+    made = subprocess.run(create, check=True, capture_output=True, text=True)
     archive = json.loads(made.stdout)["archive"]
     shutil.move(archive, folder / "whole.tar.gz")
     data = (folder / "whole.tar.gz").read_bytes()
@@ -103,5 +82,6 @@ def test_archives(found, case):
 def test_nothing_is_left(found, host):
     assert found
     assert {path.name for path in host.iterdir()} == {
-        "current", "etc", "db", "artifacts", "archives", "modules", "backup.json", "whole.tar.gz", "cut.tar.gz", "encrypted.tar.gz.gpg", "lock"}
+        "current", "guide-1.30-abc", "etc", "db", "artifacts", "archives", "modules", "backup.json", "whole.tar.gz", "cut.tar.gz",
+        "encrypted.tar.gz.gpg", "lock"}
     assert list((host / "modules/tmp").iterdir()) == []

@@ -5,20 +5,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-import sys
-from contextlib import closing
-
 import pytest
+from mlflow_host import make_mlflow_host
 from playbook_run import preflights, problem_of
 
-# The release knows this schema.
-ALEMBIC = """
-class ScriptDirectory:
-    def __init__(self, folder): pass
-    def get_current_head(self): return "97727af70f4d"
-    def walk_revisions(self): return []
-"""
 NOWHERE = {"mlops_s3_bucket": "registry", "mlops_s3_endpoint_url": "http://127.0.0.1:1", "mlops_s3_access_key": "key",
            "mlops_s3_secret_key": "canary-41", "mlflow_stores_timeout": 1}  # fmt: skip
 CASES = {
@@ -37,29 +27,15 @@ CASES = {
 @pytest.fixture(name="folder", scope="module")
 def fixture_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host")
-    for name in ("guide-1.30-abc/bin", "etc", "data/db", "data/artifacts/0", "modules/alembic", "modules/mlflow", "modules/tmp"):
-        (folder / name).mkdir(parents=True)
-    (folder / "current").symlink_to(folder / "guide-1.30-abc")
-    python = folder / "current/bin/python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder}/modules exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    (folder / "modules/alembic/__init__.py").touch()
-    (folder / "modules/alembic/script.py").write_text(ALEMBIC)
-    (folder / "modules/mlflow/__init__.py").touch()
-    (folder / "modules/mlflow/version.py").write_text('VERSION = "1.30.1"\n')
-    (folder / "etc/mlflow.env").write_text(
-        f'MLFLOW_BACKEND_STORE_URI="sqlite:///{folder}/data/db/mlflow.db"\nMLFLOW_ARTIFACTS_DESTINATION="{folder}/data/artifacts"\n')
-    with closing(sqlite3.connect(folder / "data/db/mlflow.db")) as connection:
-        connection.executescript("CREATE TABLE runs (a); CREATE TABLE alembic_version (version_num);"
-                                 "INSERT INTO alembic_version VALUES ('97727af70f4d');")  # fmt: skip
-    (folder / "data/artifacts/0/x").write_text("x")
+    make_mlflow_host(folder)
+    (folder / "artifacts/x").write_text("x")
     return folder
 
 
 @pytest.fixture(name="found", scope="module")
 def fixture_found(folder):
     common = {"role": "store_move", "mlops_venv": str(folder / "current"), "mlops_config_dir": str(folder / "etc"),
-              "mlops_data_dir": str(folder / "data"), "mlops_user": "root", "mlops_group": "root",
+              "mlops_data_dir": str(folder), "mlops_user": "root", "mlops_group": "root",
               "surroundings": {"TMPDIR": str(folder / "modules/tmp")}}  # fmt: skip
     cases = {name: variables for name, (variables, _words) in CASES.items()}
     (folder / "run").mkdir()
