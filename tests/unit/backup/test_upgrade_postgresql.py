@@ -209,6 +209,13 @@ def test_rolled_back_with_what_was_logged_since_in_a_file(site):
         site.roll_back()
 
 
+def test_a_schema_whose_name_is_quoted(site):
+    site.execute('ALTER SCHEMA public RENAME TO "My Own"; ALTER ROLE mlflow SET search_path = "My Own"')
+    before = site.rows('"My Own"')
+    assert site.upgrade()["upgraded"] and site.rows('"My Own"')["alembic_version"] == [f"({NEWEST})"]
+    assert site.roll_back()["rolled_back"] and site.rows('"My Own"') == before
+
+
 def test_a_rollback_without_the_schema_of_then(site):
     site.upgrade()
     used = site.state()
