@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -56,6 +57,20 @@ def content(uri):
     output = process.communicate()[0]
     assert process.returncode == 0
     return json.loads(output)
+
+
+def training_rows(number=None):
+    """The rows that the lab's models were trained with, all or the first ones, as they are sent to a served model."""
+    with open(PROJECT / "tests/data/breast-cancer-wisconsin/data.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))[:number]
+    columns = [column for column in rows[0] if column != "malignant"]
+    return {"columns": columns, "data": [[float(row[column]) for column in columns] for row in rows]}
+
+
+def trained(name, column="prediction"):
+    """What a model of the lab predicted of each row when it was trained."""
+    with open(LAB_DIR / f"{name}-predictions.csv", encoding="utf-8") as stream:
+        return [float(row[column]) for row in csv.DictReader(stream)]
 
 
 @pytest.fixture(name="mlflow", scope="session")

@@ -1,10 +1,17 @@
 """What the scenarios have in common that take MLflow to another release or to other stores: runs with a stack, kills, and all that is compared."""
 
 import json
+import subprocess
 
 import pytest
-from conftest import play, with_mlflow
+import yaml
+from conftest import LAB, PROJECT, content, play, trained, training_rows, with_mlflow
 
+# What the scenarios lifecycle and lifecycle_stores serve.
+VARIABLES = yaml.safe_load((PROJECT / "molecule/lifecycle/inventory/group_vars/all/lifecycle.yml").read_text(encoding="utf-8"))
+MODELS = VARIABLES["model_serving_models"]
+UNITS = [f"mlflow-model@{model['name']}" for model in MODELS]
+SPARK_MODELS = ("breast-cancer-risk", "breast-cancer-h2o")
 TRACKING, STATE = "http://127.0.0.1:5000", "/var/lib/mlflow-restore"
 # The program, which is killed when it says that.
 KILLED = """import os, sys
@@ -17,6 +24,71 @@ def tell(text):
 switch.tell = upgrade.tell = move.tell = tell
 sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
 """
+
+# Sends rows until a file is there: how often each answer came, and what failed. Some models take a second for their rows: they are asked less often.
+SENDS = """
+import json, os, sys, time, urllib.request
+url, end = sys.argv[1:]
+body, answers, failures = sys.stdin.buffer.read(), {}, []
+while not os.path.exists(end):
+    begun = time.monotonic()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=60) as answer:
+            text = answer.read().decode()
+        answers[text] = answers.get(text, 0) + 1
+    except OSError as exc:
+        failures.append([time.time(), str(exc)])
+    time.sleep(0.05 + 4 * (time.monotonic() - begun))
+print(json.dumps([answers, failures]))
+"""
+ASKS = """import sys, urllib.request as u
+print(u.urlopen(u.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"}), timeout=60).read().decode())"""
+
+
+def served(address):
+    """Where each model is served, rows for it, and what it is to answer."""
+    expected = {"steady": (VARIABLES["serving_sample"], [101.0, 102.0]), **{name: (training_rows(), trained(name)) for name in SPARK_MODELS}}
+    return [(f"{address}:{model['port']}", *expected[model["name"]]) for model in MODELS]
+
+
+class Traffic:
+    """Requests to served models from where Sparkflows stands, until they are asked for. Tells a model by where it is served."""
+
+    END = "/tmp/traffic.end"
+
+    def __init__(self, sparkflows):
+        self.sparkflows, self.senders = sparkflows, {}
+        sparkflows.run_expect([0], f"rm -f {self.END}")
+
+    def start(self, where, rows, program, *more):
+        command = ["docker", "exec", "-i", f"{LAB}-sparkflows1", "python3", "-c", program, f"http://{where}/invocations", *more]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process.stdin.write(json.dumps(rows))
+        process.stdin.close()
+        return process
+
+    def ask(self, where, rows):
+        with self.start(where, rows, ASKS) as process:
+            return json.loads(process.stdout.read())
+
+    def send(self, where, rows, expected):
+        self.senders[where] = self.start(where, rows, SENDS, self.END), expected
+
+    def end(self):
+        """How many requests each model has answered, all of them with what was expected. Fails with what was not."""
+        self.sparkflows.run_expect([0], f"touch {self.END}")
+        said = {where: (json.loads(process.stdout.read()), expected) for where, (process, expected) in self.senders.items()}
+        self.senders = {}
+        for where, ((answers, failures), expected) in said.items():
+            assert failures == [] and [json.loads(answer) for answer in answers] == [expected], (where, failures, list(answers))
+        return {where: sum(answers.values()) for where, ((answers, _failures), _expected) in said.items()}
+
+
+@pytest.fixture(name="traffic", scope="module")
+def fixture_traffic(sparkflows):
+    traffic = Traffic(sparkflows)
+    yield traffic
+    sparkflows.run_expect([0], f"touch {traffic.END}")
 
 
 @pytest.fixture(name="run", scope="module")
@@ -58,8 +130,21 @@ def log(number, *more):
     assert with_mlflow("log_runs.py", TRACKING, str(number), "-", *more).communicate(timeout=900)[0].split()[-1] == str(number)
 
 
+def fill(then):
+    """Runs, models in several versions and stages. Remembers all of it as that of MLflow 1.30."""
+    log(100, "200")
+    assert with_mlflow("second_versions.py", TRACKING, *SPARK_MODELS, "breast-cancer-h2o-python").wait(timeout=300) == 0
+    then["guide-1.30"] = now = content(TRACKING)
+    assert len(now["runs"]) > 200 and sorted(len(model["versions"]) for model in now["models"].values()) == [1, 2, 2, 2, 3]
+
+
 def process(mlflow, unit="mlflow.service"):
     return mlflow.check_output(f"systemctl show --property=MainPID,ExecMainStartTimestamp {unit}")
+
+
+def models_of(mlflow):
+    """The processes of the served models."""
+    return [process(mlflow, unit) for unit in UNITS]
 
 
 def same(then, now):

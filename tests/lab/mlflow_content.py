@@ -51,7 +51,9 @@ def main():
         content["models"][model.name] = {
             "tags": model.tags,
             "description": model.description,
-            "versions": {one.version: [one.current_stage, one.source, one.run_id, one.status] for one in versions},
+            # They came with 2.3.
+            "aliases": getattr(model, "aliases", {}),
+            "versions": {one.version: [one.current_stage, one.source, one.run_id, one.status, one.tags, one.description] for one in versions},
         }
     json.dump(content, sys.stdout, default=str)
 

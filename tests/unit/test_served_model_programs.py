@@ -257,6 +257,49 @@ def test_a_model_takes_as_many_columns_as_it_knows_and_some_more(workers, tmp_pa
     assert workers.most_columns() == 50_000
 
 
+# ---- Sparkling Water
+STAGE = '{{"class":"{}","uid":"GBM_1"}}'
+
+
+@pytest.fixture(name="given")
+def fixture_given(workers, tmp_path, monkeypatch):
+    """given(class of a stage, what the site has set) -> what pyspark is told before a worker starts."""
+    package, metadata = tmp_path / "packages/sparkling_water", tmp_path / "models/1/sparkml/stages/0_GBM_1/metadata"
+    for folder in (package, metadata):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "sparkling_water_assembly.jar").touch()
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("SERVED_MODEL_DIR", str(tmp_path / "models/1"))
+
+    def ask(stage, before=None):
+        (metadata / "part-00000").write_text(STAGE.format(stage))
+        monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
+        if before:
+            monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", before)
+        workers.on_starting(None)
+        return os.environ.get("PYSPARK_SUBMIT_ARGS")
+
+    yield ask
+    sys.modules.pop("sparkling_water", None)
+
+
+MOJO, FOREST = "ai.h2o.sparkling.ml.models.H2OGBMMOJOModel", "org.apache.spark.ml.regression.RandomForestRegressionModel"
+
+
+def test_a_model_of_sparkling_water_has_its_java(given, tmp_path):
+    option = f"--driver-class-path {tmp_path}/packages/sparkling_water/sparkling_water_assembly.jar"
+    assert given(MOJO) == f"{option} pyspark-shell"
+    assert given(MOJO, "--driver-memory 4g pyspark-shell") == f"{option} --driver-memory 4g pyspark-shell"
+
+
+def test_others_and_stacks_without_it_are_left_alone(given, tmp_path):
+    assert given(FOREST) is None and given(FOREST, "pyspark-shell") == "pyspark-shell"
+    shutil.rmtree(tmp_path / "packages")
+    importlib.invalidate_caches()
+    assert given(MOJO) is None
+
+
 # ---- the files
 @pytest.fixture(name="fetch")
 def fixture_fetch(tmp_path, server, reply):

@@ -1,10 +1,9 @@
 """What the demo's path leaves behind, seen from the hosts themselves."""
 
-import csv
 import json
 
 import pytest
-from conftest import LAB, LAB_DIR, PROJECT
+from conftest import LAB, PROJECT, trained, training_rows
 
 SERVICES = ["mlflow", "fire-mlops-server", "mlflow-model@breast-cancer-risk"]
 
@@ -76,16 +75,11 @@ def test_port_is_closed_for_others(address):
 
 
 def test_model_scores_over_rest_from_the_sparkflows_host(sparkflows, address):
-    data = list(csv.DictReader((PROJECT / "tests/data/breast-cancer-wisconsin/data.csv").open(encoding="utf-8")))[:3]
-    columns = [column for column in data[0] if column != "malignant"]
-    body = json.dumps({"columns": columns, "data": [[float(row[column]) for column in columns] for row in data]})
-    expected = [float(row["prediction"]) for row in csv.DictReader(
-        (LAB_DIR / "breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
     program = ("import sys, urllib.request\n"
                f"request = urllib.request.Request('http://{address}:5001/invocations', sys.argv[1].encode(),\n"
                "                                 {'Content-Type': 'application/json'})\n"
                "print(urllib.request.urlopen(request, timeout=60).read().decode())\n")
-    assert json.loads(sparkflows.check_output("python3 -c %s %s", program, body)) == expected
+    assert json.loads(sparkflows.check_output("python3 -c %s %s", program, json.dumps(training_rows(3)))) == trained("breast-cancer-risk")[:3]
 
 
 def test_report_says_that_all_is_well(report):

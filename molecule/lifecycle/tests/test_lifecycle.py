@@ -1,56 +1,42 @@
-"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while a model is served, with failures and kills on the way; and at last from nothing to what
+"""MLflow goes from 1.30 to 2 and to 3 and back to 2, while models are served, with failures and kills on the way; and at last from nothing to what
 the first archive has. The tests build on each other."""
 
 import json
 import subprocess
 
 import pytest
-import yaml
-from conftest import LAB, PROJECT, content, secret
+from conftest import LAB, PROJECT, content, secret, trained, training_rows
 
 # pytest finds fixtures by their import.
-from lifecycle_steps import STATE, TRACKING, fixture_killed_at, fixture_run, log, process, release, same  # noqa: F401
+from lifecycle_steps import (  # noqa: F401
+    MODELS,
+    STATE,
+    TRACKING,
+    fill,
+    fixture_killed_at,
+    fixture_run,
+    fixture_traffic,
+    log,
+    models_of,
+    process,
+    release,
+    same,
+    served,
+)
 
 HOST = f"{LAB}-mlflow1"
-VARIABLES = yaml.safe_load((PROJECT / "molecule/lifecycle/inventory/group_vars/all/lifecycle.yml").read_text(encoding="utf-8"))
-ROWS = json.dumps(VARIABLES["serving_sample"])
-# Sends rows until a file is there. How many were answered, with what, and what failed.
-TRAFFIC = """
-import json, os, sys, time, urllib.request
-url, body, end = sys.argv[1:]
-answers, failures = {}, []
-while not os.path.exists(end):
-    try:
-        request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            text = answer.read().decode()
-        answers[text] = answers.get(text, 0) + 1
-    except OSError as exc:
-        failures.append([time.time(), str(exc)])
-    time.sleep(0.05)
-print(json.dumps([answers, failures]))
-"""
-ASK = """import sys, urllib.request as u
-print(u.urlopen(u.Request(sys.argv[1], sys.argv[2].encode(), {"Content-Type": "application/json"}), timeout=60).read().decode())"""
+# Made with MLflow 2, for MLflow 1.30 comes without scikit-learn.
+SKLEARN = {"name": "breast-cancer-sklearn", "stage": "Production", "port": 5004, "timeout": 300}
 STACKS = ["guide-1.30", "mlflow-2", "mlflow-3"]
 STEPS = ["Stopping", "Copying", "Upgrading the copy", "Comparing the copy", "Opening the copy", "Changing SqliteFile", "Changing Entries", "Starting",
          "Asking", "Proven"]  # fmt: skip
 
 
-@pytest.fixture(name="traffic", scope="module", autouse=True)
-def fixture_traffic(sparkflows, address):
-    """Requests to the served model, from the first test to the last."""
-    sparkflows.run("rm -f /tmp/traffic.end")
-    process = subprocess.Popen(["docker", "exec", f"{LAB}-sparkflows1", "python3", "-c", TRAFFIC, f"http://{address}:5001/invocations", ROWS,
-                                "/tmp/traffic.end"], stdout=subprocess.PIPE, text=True)  # fmt: skip
-
-    def end():
-        sparkflows.run_expect([0], "touch /tmp/traffic.end")
-        return json.loads(process.communicate(timeout=120)[0])
-
-    yield end
-    if process.poll() is None:
-        end()
+@pytest.fixture(name="always", scope="module", autouse=True)
+def fixture_always(traffic, address):
+    """Requests to the served models, from the first test on."""
+    for where, rows, answer in served(address):
+        traffic.send(where, rows, answer)
 
 
 @pytest.fixture(name="seen", scope="module")
@@ -79,9 +65,7 @@ def fixture_clients(mlflow, address):
 
 
 def test_check_mode_changes_nothing(mlflow, run, seen):
-    log(100, "200")
-    seen["guide-1.30"] = content(TRACKING)
-    assert len(seen["guide-1.30"]["runs"]) > 200 and {"steady", "breast-cancer-risk", "breast-cancer-h2o"} < set(seen["guide-1.30"]["models"])
+    fill(seen)
     before, paths = process(mlflow), mlflow.check_output("find /opt/mlflow -maxdepth 2 | sort")
     done = run("upgrade", "mlflow-2", "--check")
     assert done.returncode == 0, done.text
@@ -107,13 +91,13 @@ def test_only_rehearsed(mlflow, run, seen):
 
 
 def upgraded(mlflow, run, stack, then):
-    model = process(mlflow, "mlflow-model@steady")
+    models = models_of(mlflow)
     done = run("upgrade", stack)
     assert done.returncode == 0, done.text
     assert release(mlflow) == stack and f"MLflow runs {stack}-" in done.text and "with every row that it had" in done.text, done.text
     same(then, content(TRACKING))
-    # The model goes on with what it was started with.
-    assert process(mlflow, "mlflow-model@steady") == model
+    # The models go on with what they were started with.
+    assert models_of(mlflow) == models
     assert sorted(mlflow.check_output(f"ls -A {STATE}").split()) == ["outcome.json", "rehearsal.json", "upgraded.json"]
     print(json.loads(mlflow.check_output(f"cat {STATE}/outcome.json"))["downtime"])
 
@@ -128,17 +112,26 @@ def test_a_second_run_changes_nothing(mlflow, run):
         assert done.returncode == 0 and set(done.changed.values()) == {0}, done.text
 
 
-def test_a_served_model_keeps_the_stack_that_it_was_made_with(mlflow, run):
-    model = process(mlflow, "mlflow-model@steady")
+def test_served_models_keep_the_stack_that_they_were_made_with(mlflow, run):
+    models = models_of(mlflow)
     done = run("serve_models", "mlflow-2")
     assert done.returncode == 0, done.text
-    assert process(mlflow, "mlflow-model@steady") == model
+    assert models_of(mlflow) == models
     assert mlflow.file("/opt/mlflow/stacks/guide-1.30/current").linked_to.startswith("/opt/mlflow/releases/guide-1.30-")
+
+
+def test_a_model_of_scikit_learn_beside_them(address, run, traffic):
+    for playbook in ("lab_model", "serve_models"):
+        done = run(playbook, "mlflow-2", lab_model_name=SKLEARN["name"], lab_model_program="train_sklearn_model.py",
+                   model_serving_models=[*MODELS, SKLEARN])  # fmt: skip
+        assert done.returncode == 0, done.text
+    traffic.send(f"{address}:{SKLEARN['port']}", {"dataframe_split": training_rows()}, {"predictions": trained(SKLEARN["name"])})
 
 
 def test_a_new_mlflow_that_does_not_start(mlflow, run, seen):
     log(5)
     seen["mlflow-2"] = content(TRACKING)
+    assert seen["mlflow-2"]["models"][SKLEARN["name"]]["aliases"] == {"champion": "1"}
     done = run("upgrade", "mlflow-3", mlflow_server_environment={"MLFLOW_GUNICORN_OPTS": "--no-such-option"}, upgrade_start_timeout=20)
     assert done.returncode != 0 and "MLflow does not answer within 20 seconds" in done.text and "Starting MLflow" in done.text, done.text
     assert "What served before is in its place again, and serves" in done.text
@@ -200,10 +193,11 @@ def test_clients_of_2(clients, table):
     table["mlflow-2"] = clients("mlflow-2")
 
 
-def test_no_request_to_the_served_model_has_failed(traffic):
-    answers, failures = traffic()
-    print(answers)
-    assert list(answers) == ["[101.0, 102.0]"] and failures == []
+def test_no_request_to_a_served_model_has_failed(traffic):
+    """And each answer had the predictions of the training, row by row."""
+    answered = traffic.end()
+    print(answered)
+    assert len(answered) == len(MODELS) + 1 and min(answered.values()) > 10
 
 
 def test_a_host_that_goes_down_while_it_switches(mlflow, run, killed_at):
@@ -244,7 +238,7 @@ def uninstalled(mlflow, run, stack):
     assert left == "" and not mlflow.user("mlflow").exists
 
 
-def test_the_first_archive_on_a_bare_host(mlflow, sparkflows, address, run, seen, tmp_path):
+def test_the_first_archive_on_a_bare_host(mlflow, address, run, seen, traffic, tmp_path):
     first = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-*.tar.gz | head -n 1")
     subprocess.run(["docker", "cp", f"{HOST}:{first}", str(tmp_path / "first.tar.gz")], check=True)
     uninstalled(mlflow, run, "mlflow-2")
@@ -252,7 +246,8 @@ def test_the_first_archive_on_a_bare_host(mlflow, sparkflows, address, run, seen
         done = run(playbook, "guide-1.30", **variables)
         assert done.returncode == 0, done.text
     assert content(TRACKING) == seen["guide-1.30"] and release(mlflow) == "guide-1.30"
-    assert sparkflows.check_output("python3 -c %s %s %s", ASK, f"http://{address}:5001/invocations", ROWS) == "[101.0, 102.0]"
+    for where, rows, answer in served(address):
+        assert traffic.ask(where, rows) == answer
 
 
 def test_nothing_is_left_of_it(mlflow, run):

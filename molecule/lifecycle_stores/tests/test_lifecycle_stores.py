@@ -2,12 +2,27 @@
 The tests build on each other."""
 
 import json
+import subprocess
 
 import pytest
-from conftest import content, lab_host
+from conftest import LAB, content, lab_host
 
 # pytest finds fixtures by their import.
-from lifecycle_steps import STATE, TRACKING, fixture_killed_at, fixture_run, log, process, release, same  # noqa: F401
+from lifecycle_steps import (  # noqa: F401
+    MODELS,
+    STATE,
+    TRACKING,
+    fill,
+    fixture_killed_at,
+    fixture_run,
+    fixture_traffic,
+    log,
+    models_of,
+    process,
+    release,
+    same,
+    served,
+)
 
 ASKED = """import json, urllib.request as u
 print(len(json.load(u.urlopen(u.Request("http://127.0.0.1:5000/api/2.0/mlflow/experiments/search", b'{"max_results": 1000}',
@@ -25,6 +40,19 @@ def fixture_seen():
     return {}
 
 
+@pytest.fixture(name="models", scope="module")
+def fixture_models(hosts):
+    """All models on both hosts."""
+    return [model for host in hosts for model in served(host.interface("eth0").addresses[0])]
+
+
+@pytest.fixture(name="always", scope="module", autouse=True)
+def fixture_always(traffic, models):
+    """Requests to the served models, from the first test on."""
+    for where, rows, answer in models:
+        traffic.send(where, rows, answer)
+
+
 def serve(hosts, stack):
     """Both, with all of the database."""
     assert [release(host) for host in hosts] == [stack, stack]
@@ -33,8 +61,7 @@ def serve(hosts, stack):
 
 
 def test_check_mode_changes_nothing(hosts, run, seen):
-    log(20)
-    seen["guide-1.30"] = content(TRACKING)
+    fill(seen)
     before = [process(host) for host in hosts]
     done = run("upgrade", "mlflow-2", "--check")
     assert done.returncode == 0 and done.text.count("it would go to a release of the stack mlflow-2") == 2, done.text
@@ -81,10 +108,12 @@ def test_killed_while_it_switches(mlflow, hosts, run, seen, schemas, killed_at, 
 
 
 def upgraded(hosts, run, stack, then):
+    models = [models_of(host) for host in hosts]
     done = run("upgrade", stack)
     assert done.returncode == 0 and done.text.count(f"MLflow runs {stack}-") == 2 and done.text.count("with every row that it had") == 1, done.text
     serve(hosts, stack)
     same(then, content(TRACKING))
+    assert [models_of(host) for host in hosts] == models
     print([json.loads(host.check_output(f"cat {STATE}/outcome.json"))["downtime"] for host in hosts])
 
 
@@ -104,6 +133,16 @@ def test_to_3(hosts, run, seen):
     upgraded(hosts, run, "mlflow-3", seen["mlflow-2"])
 
 
+@pytest.mark.parametrize("step", ["Stopping", "Saving", "Changing Schema", "Changing Entries", "Asking"])
+def test_killed_while_it_goes_back(mlflow, hosts, run, schemas, killed_at, step):
+    before, kept = content(TRACKING), schemas()
+    killed_at(step, f"{mlflow.check_output('ls -d /opt/mlflow/releases/mlflow-2-*')}/bin/python")
+    done = run("rollback", "mlflow-2")
+    assert done.returncode != 0 and "The rollback was cut off" in done.text and "is in its place again, and serves" in done.text, done.text
+    serve(hosts, "mlflow-3")
+    assert content(TRACKING) == before and schemas() == kept
+
+
 def test_back_to_2(hosts, run, seen):
     log(3)
     done = run("rollback", "mlflow-2")
@@ -117,3 +156,35 @@ def test_back_to_2(hosts, run, seen):
         done = run(playbook, "mlflow-2")
         assert done.returncode == 0 and set(done.changed.values()) == {0}, done.text
     log(1)
+
+
+def test_no_request_to_a_served_model_has_failed(traffic):
+    """And each answer had the predictions of the training, row by row."""
+    answered = traffic.end()
+    print(answered)
+    assert len(answered) == 2 * len(MODELS) and min(answered.values()) > 10
+
+
+def test_back_to_where_it_began(hosts, run, seen):
+    done = run("rollback", "guide-1.30")
+    assert done.returncode == 0, done.text
+    serve(hosts, "guide-1.30")
+    assert content(TRACKING) == seen["guide-1.30"]
+
+
+def test_the_first_archive_on_bare_hosts(mlflow, store, hosts, run, seen, models, traffic, tmp_path):
+    """With an empty database. The objects stay in their bucket: an archive lists them."""
+    first = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-*.tar.gz | head -n 1")
+    subprocess.run(["docker", "cp", f"{LAB}-mlflow1:{first}", str(tmp_path / "first.tar.gz")], check=True)
+    done = run("uninstall", "guide-1.30", uninstall_data=True, uninstall_confirm=True)
+    assert done.returncode == 0, done.text
+    for host in hosts:
+        assert host.check_output("ls -d /opt/mlflow /etc/mlflow /var/lib/mlflow* /var/backups/mlflow 2>&-; true") == ""
+    store.run_expect([0], "cd /; runuser -u postgres -- dropdb mlflow && runuser -u postgres -- createdb --owner=mlflow mlflow")
+    for playbook, variables in (("mlflow", {}), ("restore", {"restore_archive_path": str(tmp_path / "first.tar.gz")}), ("serve_models", {})):
+        done = run(playbook, "guide-1.30", **variables)
+        assert done.returncode == 0, done.text
+    serve(hosts, "guide-1.30")
+    assert content(TRACKING) == seen["guide-1.30"]
+    for where, rows, answer in models:
+        assert traffic.ask(where, rows) == answer

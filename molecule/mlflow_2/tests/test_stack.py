@@ -1,12 +1,11 @@
 """What the demo's path leaves behind with MLflow 2 and 3: the scenarios mlflow_2 and mlflow_3."""
 
-import csv
 import json
 import subprocess
 
 import pytest
 import yaml
-from conftest import LAB, LAB_DIR, PROJECT
+from conftest import LAB, PROJECT, trained, training_rows
 
 STACK = LAB.rpartition("molecule-")[2].replace("_", "-")
 MODEL = "breast-cancer-risk"
@@ -18,11 +17,6 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode())
 """
-
-
-def rows(name):
-    with open(name, encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 @pytest.fixture(name="data", scope="module")
@@ -44,10 +38,7 @@ def fixture_send(address):
 @pytest.fixture(name="sample", scope="module")
 def fixture_sample():
     """Ten rows as they are sent, and what the model predicted of them in training."""
-    data = rows(PROJECT / "tests/data/breast-cancer-wisconsin/data.csv")[:10]
-    columns = [column for column in data[0] if column != "malignant"]
-    predictions = [float(row["prediction"]) for row in rows(LAB_DIR / f"{MODEL}-predictions.csv")[:10]]
-    return {"columns": columns, "data": [[float(row[column]) for column in columns] for row in data]}, predictions
+    return training_rows(10), trained(MODEL)[:10]
 
 
 def test_the_stack_is_what_is_installed(mlflow, data):

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from conftest import LAB, LAB_DIR, PROJECT, play
+from conftest import LAB, PROJECT, play, trained
 
 SPARK, SMALL, H2O = "breast-cancer-risk", "steady", "breast-cancer-h2o-python"
 MODELS = [{"name": SPARK, "version": 1, "port": 5001}, {"name": SMALL, "version": 1, "port": 5002, "sample": {"columns": ["x"], "data": [[1], [2]]}}]
@@ -65,11 +65,6 @@ def scored(mlflow, folder, name="data.csv"):
     return entry["scored_by"]["stack"], [float(row["prediction"]) for row in rows]
 
 
-def trained(name, column):
-    with open(LAB_DIR / f"{name}-predictions.csv", encoding="utf-8") as stream:
-        return [float(row[column]) for row in csv.DictReader(stream)]
-
-
 def process(mlflow, unit=UNIT):
     return mlflow.check_output(f"systemctl show --property=MainPID,ExecMainStartTimestamp {unit}")
 
@@ -95,7 +90,7 @@ def small(sparkflows, address):
 
 def test_a_file_is_scored_before(mlflow, score):
     score("before", mlops_stack="guide-1.30")
-    assert scored(mlflow, "before") == ("guide-1.30", trained(SPARK, "prediction")) and not mlflow.file("/opt/mlflow/stacks").exists
+    assert scored(mlflow, "before") == ("guide-1.30", trained(SPARK)) and not mlflow.file("/opt/mlflow/stacks").exists
 
 
 def test_the_model_goes_on_when_mlflow_does(mlflow, run):
@@ -109,7 +104,7 @@ def test_the_model_goes_on_when_mlflow_does(mlflow, run):
 
 def test_a_model_of_the_new_one_is_served_beside_it(mlflow, sparkflows, address, run):
     before = process(mlflow)
-    run("molecule/model_stacks/small_model.yml")
+    run("molecule/small_models.yml")
     run("playbooks/serve_models.yml")
     assert process(mlflow) == before and small(sparkflows, address) == {"predictions": [101.0, 102.0]}
     (release, java), (other, other_java) = (runs_with(mlflow, f"mlflow-model@{name}.service") for name in (SPARK, SMALL))

@@ -10,7 +10,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import LAB, LAB_DIR, PROJECT, play
+from conftest import LAB, PROJECT, play, trained
 
 DATA = list(csv.reader((PROJECT / "tests/data/breast-cancer-wisconsin/data.csv").open(encoding="utf-8")))
 ROWS = [row[:-1] for row in DATA]  # without the label
@@ -95,10 +95,8 @@ def test_every_row_is_there_in_its_order(way):
 
 @pytest.mark.parametrize("way", SAME_MODEL)
 def test_predictions_are_those_of_training(way):
-    with open(LAB_DIR / "breast-cancer-risk-predictions.csv", encoding="utf-8") as file:
-        expected = [float(row["prediction"]) for row in csv.DictReader(file)]
     scored = table(read(WAYS[way][0], f"{OUTPUT}/{way}/patients.csv"))
-    assert [float(row[-1]) for row in scored[1:]] == expected
+    assert [float(row[-1]) for row in scored[1:]] == trained("breast-cancer-risk")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -252,9 +250,7 @@ def fixture_h2o_model(request):
     folder = on_mlflow(ASK + f"print(find({name!r})[1])")
     packed = sh("mlflow1", 'tar -C "$1" -c .', folder)
     sh("scorer1", 'mkdir -p "/srv/$1" && tar -C "/srv/$1" -x --no-same-owner && chmod -R a+rX "/srv/$1"', name, data=packed)
-    with open(LAB_DIR / "breast-cancer-h2o-predictions.csv", encoding="utf-8") as file:
-        column = "python" if name.endswith("python") else "prediction"
-        return name, [float(row[column]) for row in csv.DictReader(file)]
+    return name, trained("breast-cancer-h2o", "python" if name.endswith("python") else "prediction")
 
 
 @pytest.mark.parametrize("h2o_model", ["breast-cancer-h2o", "breast-cancer-h2o-python"], indirect=True)

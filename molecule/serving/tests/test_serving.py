@@ -8,7 +8,7 @@ import time
 
 import pytest
 import yaml
-from conftest import LAB, LAB_DIR, PROJECT, ansible, play, secret
+from conftest import LAB, PROJECT, ansible, play, secret, trained, training_rows
 
 VARIABLES = yaml.safe_load((PROJECT / "molecule/serving/inventory/group_vars/all/serving.yml").read_text(encoding="utf-8"))
 CA = "/etc/ssl/lab-ca.pem"
@@ -71,11 +71,7 @@ def fixture_score(mlflow, sparkflows, address, password):
 @pytest.fixture(name="patients", scope="module")
 def fixture_patients():
     """Three rows, and what the Spark model predicted for them in training."""
-    data = list(csv.DictReader((PROJECT / "tests/data/breast-cancer-wisconsin/data.csv").open(encoding="utf-8")))[:3]
-    columns = [column for column in data[0] if column != "malignant"]
-    expected = [float(row["prediction"]) for row in csv.DictReader(
-        (LAB_DIR / "breast-cancer-risk-predictions.csv").open(encoding="utf-8"))][:3]
-    return {"columns": columns, "data": [[float(row[column]) for column in columns] for row in data]}, expected
+    return training_rows(3), trained("breast-cancer-risk")[:3]
 
 
 def slots(mlflow):

@@ -47,6 +47,7 @@ class Narrow:
 def make():
     from mlflow.pyfunc import scoring_server
 
+    model_workers.give_sparkling_water(os.environ)
     application = scoring_server.init(scoring_server.load_model_with_mlflow_config(os.environ["SERVED_MODEL_DIR"]))
     worker = SimpleNamespace(log=logging.getLogger("uvicorn.error"))
     threading.Thread(target=model_workers.watch, args=(worker, model_workers.java_children()), daemon=True).start()

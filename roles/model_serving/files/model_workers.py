@@ -6,9 +6,13 @@ ever, and looks healthy: its /ping is 200.
 
 A request with very many columns is refused before pandas sees it: half a megabyte of them kept a worker busy for minutes, and nobody else was
 answered. SERVED_MODEL_MAX_COLUMNS says how many a request may have.
+
+A model of Sparkling Water (H2O in Spark) has the Java that it needs, which MLflow does not give to it.
 """
 import csv
+import glob
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -133,6 +137,26 @@ class Narrow:
                 start_response("400 BAD REQUEST", [("Content-Type", "application/json")])
                 return [refused]
         return self.application(environ, start_response)
+
+
+def give_sparkling_water(environment):
+    """Puts the jar of Sparkling Water, which lies in its Python package, before a model's Spark starts, on the class path of its Java.
+
+    Of models that have stages of it only: the jar has other versions of some libraries of Spark. Without it Java knows no class of theirs.
+    """
+    for stage in glob.glob(os.path.join(glob.escape(environment["SERVED_MODEL_DIR"]), "**", "metadata", "part-*"), recursive=True):
+        with open(stage, encoding="utf-8") as stream:
+            needed = "ai.h2o.sparkling" in stream.read()
+        package = importlib.util.find_spec("sparkling_water") if needed else None
+        if package:
+            (jar,) = glob.glob(os.path.join(glob.escape(package.submodule_search_locations[0]), "*.jar"))
+            # What pyspark starts Java with, in front of what the site has set.
+            environment["PYSPARK_SUBMIT_ARGS"] = f"--driver-class-path {jar} {environment.get('PYSPARK_SUBMIT_ARGS', 'pyspark-shell')}"
+            return
+
+
+def on_starting(_server):
+    give_sparkling_water(os.environ)
 
 
 def post_worker_init(worker):

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import host_stand_in
 import pytest
+import s3_stand_in
 from host_stand_in import NEWEST, OLDER, fails_once
 from mlflow_backup import command, database, entries, journal, release, scratch, services, upgrade
 from mlflow_backup.problems import Problem
@@ -62,6 +63,23 @@ def test_a_release_with_the_same_schema_leaves_the_database_alone(site, monkeypa
     site.log()
     assert site.roll_back()["file"] == ""
     assert ("logged since",) in site.state()[0]["runs"] and site.state()[1:] == site.old[1:]
+
+
+@pytest.mark.parametrize("stored", ["as MLflow answers it", "something else"])
+def test_artifacts_in_a_bucket_are_asked_for_too(site, stored):
+    (site.host.artifacts / "1").mkdir(exist_ok=True)
+    (site.host.artifacts / "1/model.txt").write_text("as MLflow answers it")
+    with s3_stand_in.store() as store:
+        store.add("a/b/1/model.txt", stored.encode())
+        for path in site.folder.glob("**/mlflow.env"):
+            told = {"MLFLOW_ARTIFACTS_DESTINATION": "s3://registry/a/b", **store.environment}
+            path.write_text(path.read_text() + "".join(f'{name}="{value}"\n' for name, value in told.items()))
+        if stored == "as MLflow answers it":
+            assert site.upgrade()["upgraded"]
+        else:
+            with pytest.raises(Problem, match="another content of the artifact 1/model.txt than it has to"):
+                site.upgrade()
+            assert (site.folder / "current").readlink().name == OLD
 
 
 def test_a_schema_that_the_release_does_not_know(site):

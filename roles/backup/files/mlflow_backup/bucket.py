@@ -79,6 +79,19 @@ class Bucket:
             raise Problem(f"The objects in {self.place} cannot be listed: {exc}") from None
         return found
 
+    def samples(self, number, is_sample):
+        """name -> SHA-256 of some objects. Only a first page of them is looked at, for there may be many."""
+        page = self.ask("list_objects_v2", Bucket=self.bucket, Prefix=self.prefix).get("Contents", [])
+        names = [one["Key"][len(self.prefix):] for one in page if is_sample(one["Key"][len(self.prefix):], one["Size"])][:number]
+        return {name: hashlib.sha256(self.content(name)).hexdigest() for name in names}
+
+    def content(self, name):
+        body = self.ask("get_object", Bucket=self.bucket, Key=self.prefix + name)["Body"]
+        try:
+            return body.read()
+        except self.errors as exc:
+            raise Problem(f"{self.place}: {exc}") from None
+
     def upload(self, name, file):
         """As MLflow does it. What the bucket says of it then."""
         kind, encoding = guess_type(name)

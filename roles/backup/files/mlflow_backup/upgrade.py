@@ -8,7 +8,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from . import artifacts, copies, entries, release, rows, services
+from . import artifacts, bucket, copies, entries, release, rows, services
 from .account import acting_as
 from .problems import Problem
 from .rotation import of_host
@@ -50,7 +50,9 @@ class Migration(Switch):
     def samples(self):
         """Some artifacts with their checksums: the first ones that are small. It must not take long where there are many."""
         folder, found = self.instance.artifacts, {}
-        if not artifacts.is_directory(folder) or not os.path.isdir(folder):
+        if folder.startswith("s3://"):
+            return bucket.Bucket(self.instance.environment, folder).samples(SAMPLES, services.is_sample)
+        if not os.path.isdir(folder):
             return found
         with acting_as(self.account):
             for name, file in artifacts.files(folder):
