@@ -138,6 +138,19 @@ def fill(then):
     assert len(now["runs"]) > 200 and sorted(len(model["versions"]) for model in now["models"].values()) == [1, 2, 2, 2, 3]
 
 
+def measured(what, value):
+    """A line for reports/<lab>/measured.txt."""
+    path = PROJECT / "reports" / LAB / "measured.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{what}: {value}\n")
+
+
+def downtime(hosts, what):
+    outcomes = [json.loads(host.check_output(f"cat {STATE}/outcome.json")) for host in hosts]
+    measured(f"MLflow was away, {what}, seconds", [outcome["downtime"] for outcome in outcomes])
+
+
 def process(mlflow, unit="mlflow.service"):
     return mlflow.check_output(f"systemctl show --property=MainPID,ExecMainStartTimestamp {unit}")
 

@@ -163,6 +163,11 @@ def rollback_problems(settings, looked, plan, check_mode):
     if last and not plan["due"] and plan["wanted"] != stack_of(last["to"]):
         problems.append(f"The last upgrade was from {last['from']} to {last['to']}, and {plan['wanted']} is asked for (upgrade_rollback_to, or "
                         f"mlops_stack): rollback.yml goes back to {stack_of(last['from'])} only.")
+    leader = settings["leader"]
+    if not plan["due"] and leader["turn"].get("due") and leader["turn"].get("migrates"):
+        problems.append(f"{leader['host']} goes back with the database that this host uses, too, and there is no upgrade of this host that could be rolled "
+                        "back: its MLflow could not use that database. Remove it from here first (uninstall.yml --limit, which keeps the database), take "
+                        "this host out of the group mlflow until the others are rolled back, and then set it up again with mlflow.yml.")
     return problems
 
 

@@ -12,11 +12,13 @@ from lifecycle_steps import (  # noqa: F401
     MODELS,
     STATE,
     TRACKING,
+    downtime,
     fill,
     fixture_killed_at,
     fixture_run,
     fixture_traffic,
     log,
+    measured,
     models_of,
     process,
     release,
@@ -99,7 +101,7 @@ def upgraded(mlflow, run, stack, then):
     # The models go on with what they were started with.
     assert models_of(mlflow) == models
     assert sorted(mlflow.check_output(f"ls -A {STATE}").split()) == ["outcome.json", "rehearsal.json", "upgraded.json"]
-    print(json.loads(mlflow.check_output(f"cat {STATE}/outcome.json"))["downtime"])
+    downtime([mlflow], f"to {stack}")
 
 
 def test_to_2(mlflow, run, seen):
@@ -179,6 +181,7 @@ def test_back_to_2(mlflow, run, seen):
     assert done.returncode == 0 and set(done.changed.values()) == {0} and "set mlops_stack to mlflow-2" in done.text, done.text
     done = run("rollback", "mlflow-2")
     assert done.returncode == 0 and release(mlflow) == "mlflow-2", done.text
+    downtime([mlflow], "back to mlflow-2")
     assert content(TRACKING) == seen["mlflow-2"] and "Since then were logged or changed: " in done.text
     path = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-since-*.jsonl | tail -n 1")
     lines = [json.loads(line) for line in mlflow.check_output(f"cat {path}").splitlines()]
@@ -196,7 +199,7 @@ def test_clients_of_2(clients, table):
 def test_no_request_to_a_served_model_has_failed(traffic):
     """And each answer had the predictions of the training, row by row."""
     answered = traffic.end()
-    print(answered)
+    measured("requests to served models, none failed", answered)
     assert len(answered) == len(MODELS) + 1 and min(answered.values()) > 10
 
 

@@ -12,11 +12,13 @@ from lifecycle_steps import (  # noqa: F401
     MODELS,
     STATE,
     TRACKING,
+    downtime,
     fill,
     fixture_killed_at,
     fixture_run,
     fixture_traffic,
     log,
+    measured,
     models_of,
     process,
     release,
@@ -114,7 +116,7 @@ def upgraded(hosts, run, stack, then):
     serve(hosts, stack)
     same(then, content(TRACKING))
     assert [models_of(host) for host in hosts] == models
-    print([json.loads(host.check_output(f"cat {STATE}/outcome.json"))["downtime"] for host in hosts])
+    downtime(hosts, f"to {stack}")
 
 
 def test_to_2(hosts, run, seen):
@@ -133,6 +135,16 @@ def test_to_3(hosts, run, seen):
     upgraded(hosts, run, "mlflow-3", seen["mlflow-2"])
 
 
+def test_no_host_is_left_with_a_database_that_it_cannot_use(hosts, run):
+    """As one that was set up anew since the upgrade."""
+    hosts[1].run_expect([0], f"mv {STATE}/upgraded.json {STATE}/aside.json")
+    done = run("rollback", "mlflow-2")
+    hosts[1].run_expect([0], f"mv {STATE}/aside.json {STATE}/upgraded.json")
+    assert done.returncode != 0 and "mlflow1 goes back with the database that this host uses, too" in done.text, done.text
+    assert set(done.changed.values()) == {0}
+    serve(hosts, "mlflow-3")
+
+
 @pytest.mark.parametrize("step", ["Stopping", "Saving", "Changing Schema", "Changing Entries", "Asking"])
 def test_killed_while_it_goes_back(mlflow, hosts, run, schemas, killed_at, step):
     before, kept = content(TRACKING), schemas()
@@ -148,6 +160,7 @@ def test_back_to_2(hosts, run, seen):
     done = run("rollback", "mlflow-2")
     assert done.returncode == 0 and "Since then were logged or changed: " in done.text, done.text
     serve(hosts, "mlflow-2")
+    downtime(hosts, "back to mlflow-2")
     assert content(TRACKING) == seen["mlflow-2"]
     path = hosts[0].check_output("ls /var/backups/mlflow/mlflow-mlflow1-since-*.jsonl | tail -n 1")
     lines = [json.loads(line) for line in hosts[0].check_output(f"cat {path}").splitlines()]
@@ -161,7 +174,7 @@ def test_back_to_2(hosts, run, seen):
 def test_no_request_to_a_served_model_has_failed(traffic):
     """And each answer had the predictions of the training, row by row."""
     answered = traffic.end()
-    print(answered)
+    measured("requests to served models, none failed", answered)
     assert len(answered) == 2 * len(MODELS) and min(answered.values()) > 10
 
 

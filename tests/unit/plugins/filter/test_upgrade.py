@@ -14,7 +14,7 @@ LIVE = ["/opt/mlflow/current", "/opt/mlflow/java", "/opt/mlflow/python"]
 NOW = ["/opt/mlflow/releases/guide-1.30-aaa", "/usr/lib/jvm/java-8-openjdk-amd64", "/opt/mlflow/pythons/source-1"]
 NEXT = ["/opt/mlflow/releases/mlflow-3-bbb", "/usr/lib/jvm/java-17-openjdk-amd64", "/usr"]
 SETTINGS = {"mlops_database_host": "", "hosts": ["a", "b"], "run": ["a"], "mlops_stack": "mlflow-3", "upgrade_only_rehearse": "false",
-            "upgrade_rollback_to": "", "upgrade_start_timeout": "120"}  # fmt: skip
+            "upgrade_rollback_to": "", "upgrade_start_timeout": "120", "leader": {"host": "a", "turn": {}}}  # fmt: skip
 THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}}]
 LAST = {"from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "at": "20261127T120000Z"}
 OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3,
@@ -146,6 +146,13 @@ def test_what_is_rolled_back(stack, record, due, words, problem):
     if record:
         for kind, migrates in (("schema", True), ("sqlite", True), ("entries", False)):
             assert FILTERS["rollback_plan"](json.dumps({**record, "parts": [{"kind": kind}, {"kind": "entries"}]}), settings)["migrates"] is migrates
+    leading = {"due": True, "migrates": True}
+    for turn in ({**leading, "due": False}, {**leading, "migrates": False}, leading):
+        alone = FILTERS["rollback_problems"]({**settings, "leader": {"host": "a", "turn": turn}}, THERE, plan, False)[len(problems):]
+        if turn != leading or due:
+            assert alone == []
+        else:
+            assert alone[0].startswith("a goes back with the database that this host uses, too, and there is no upgrade of this host")
     if words:
         assert words in FILTERS["rollback_announcement"](plan, False)
     assert ("Nothing was changed" in FILTERS["rollback_announcement"](plan, True)) == due
