@@ -26,7 +26,7 @@ down: setup ## Remove the demo's lab
 # The long ones first.
 RUNS := integration roles molecule-default rehearsal-plain
 # What has no room in the time of make test.
-LONG_RUNS := molecule-offline_scoring molecule-serving molecule-backup molecule-lifecycle molecule-lifecycle_stores molecule-move_store test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local molecule-mlflow_2 molecule-mlflow_3 molecule-model_stacks molecule-uninstall data-sets rehearsal lookalikes selinux cores real-stacks
+LONG_RUNS := molecule-offline_scoring molecule-serving molecule-backup molecule-lifecycle molecule-lifecycle_stores molecule-move_store test-awx molecule-two_hosts molecule-stores molecule-mode_remote molecule-mode_local molecule-mlflow_2 molecule-mlflow_3 molecule-model_stacks molecule-uninstall data-sets rehearsal lookalikes selinux cores real-stacks docs
 SCENARIOS := $(patsubst molecule-%,%,$(filter molecule-%,$(RUNS) $(LONG_RUNS)))
 # Three at a time: a run in a lab waits a good part of its time. What it needs is made in a step before: make would start last what waits for that.
 AT_ONCE := $(MAKE) --no-print-directory --jobs 3 --output-sync=target
@@ -36,7 +36,7 @@ test: setup ## What a change has to pass: lint, sanity, unit, roles, integration
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(RUNS)
 
 .PHONY: test-long
-test-long: setup ## The rest: offline scoring, serving, backups, AWX, deploy modes, stores, several hosts, uninstalling, five data sets, sites, look-alikes, SELinux, cores, stacks
+test-long: setup ## The rest: offline scoring, serving, backups, AWX, deploy modes, stores, several hosts, uninstalling, five data sets, sites, look-alikes, SELinux, cores, stacks, documentation
 	@$(AT_ONCE) images
 	@$(AT_ONCE) LAB= IMAGES= PREPARED=true $(LONG_RUNS)
 
