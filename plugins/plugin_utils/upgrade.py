@@ -165,9 +165,9 @@ def rollback_problems(settings, looked, plan, check_mode):
                         f"mlops_stack): rollback.yml goes back to {stack_of(last['from'])} only.")
     leader = settings["leader"]
     if not plan["due"] and leader["turn"].get("due") and leader["turn"].get("migrates"):
-        problems.append(f"{leader['host']} goes back with the database that this host uses, too, and there is no upgrade of this host that could be rolled "
-                        "back: its MLflow could not use that database. Remove it from here first (uninstall.yml --limit, which keeps the database), take "
-                        "this host out of the group mlflow until the others are rolled back, and then set it up again with mlflow.yml.")
+        problems.append(f"{leader['host']} goes back with the database that this host uses, too, and there is no upgrade of this host that could be "
+                        "rolled back: its MLflow could not use that database. Remove it from here first (uninstall.yml --limit, which keeps the "
+                        "database), take this host out of the group mlflow until the others are back, and set it up again then (mlflow.yml).")
     return problems
 
 

@@ -232,6 +232,25 @@ def test_the_database_alone(site):
     assert in_postgresql(site.uri, "experiments", "artifact_location") == [f"file://{site.host.artifacts}/1", "mlflow-artifacts:/0"]
 
 
+def test_the_artifacts_later(site):
+    """When the database is PostgreSQL already: its tables with the new places are made beside those that serve."""
+    site.stage(site.uri, str(site.host.artifacts))
+    site.move()
+    before = in_postgresql(site.uri, "experiments"), in_postgresql(site.uri, "runs")
+    site.stage(site.uri, "s3://registry/m", "s3://registry/m")
+    found = site.look(revision=NEWEST)
+    assert found["due"] and found["database"] is None and found["artifacts"]["files"] == 1
+    outcome = site.move(NOON + 60)
+    kept = "mlflow_before_20261127t120100z"
+    assert outcome["kept"] == [f"schema {kept} of the database"] and outcome["stays"] == [str(site.host.artifacts)]
+    assert outcome["artifacts"]["locations"] == {"experiments.artifact_location": 2, "runs.artifact_uri": 1, "model_versions.source": 1}
+    assert site.schemas() == {"public", kept} and (in_postgresql(site.uri, f"{kept}.experiments"), in_postgresql(site.uri, f"{kept}.runs")) == before
+    assert in_postgresql(site.uri, "experiments") == ["0|Default|s3://registry/m/0", "1|one|s3://registry/m/1"]
+    assert in_postgresql(site.uri, "runs") == [f"x|1|s3://registry/m/1/x/artifacts|{2**53}", "y|0||"]
+    assert postgresql.ask(site.uri, "SELECT encode(convert_to(a, 'UTF8'), 'hex') FROM tags;") == ODD.encode().hex()
+    assert site.store.below("m") == {"1/run/model.bin": b"model" * 1000} and site.has_moved()
+
+
 def test_artifacts_that_mlflow_hands_on_stay_with_it(site):
     site.stage(site.uri, "s3://registry/m")
     site.move()
@@ -252,7 +271,6 @@ REFUSED = {
                               site.stage(site.uri.replace("db.example", "other.example"), str(site.host.artifacts))), "another one of that kind"),
     "file": (lambda site: site.stage("sqlite:////elsewhere.db", str(site.host.artifacts)), "mlops_data_dir"),
     "directory": (lambda site: site.stage(site.own, "/elsewhere"), "only a directory is moved, and only to S3"),
-    "later": (lambda site: site.env.write_text(site.env.read_text().replace(site.own, site.uri)), "move artifacts first, or both at once"),
     "schema": (lambda site: site.execute("UPDATE alembic_version SET version_num = ?", OLDER), "run playbooks/upgrade.yml first"),
     "objects": (lambda site: site.store.add("m/x", b"x"), "has objects that are none of MLflow's"),
     "tables": (lambda site: postgresql.ask(site.uri, "CREATE TABLE alembic_version (version_num text);"), "has tables of MLflow already"),

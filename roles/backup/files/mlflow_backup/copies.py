@@ -4,9 +4,10 @@ Each is named by where it is: the path of a file, or the schema of PostgreSQL.
 """
 
 import os
-from contextlib import ExitStack, contextmanager
+import sqlite3
+from contextlib import ExitStack, closing, contextmanager
 
-from . import database, judge, postgresql, release, rows, scratch
+from . import database, judge, locations, postgresql, release, rows, scratch
 from .account import acting_as
 from .places import make_staged, staged_folder
 from .problems import Problem
@@ -104,6 +105,11 @@ class FileCopies(Copies):
         self.copy(original, self.staged)
         return original
 
+    def relocate(self, where, changes):
+        """Artifacts are elsewhere (locations.py). How many of which column were changed."""
+        with self.as_account(), closing(sqlite3.connect(where)) as connection:
+            return locations.rewrite(connection, changes)
+
     @contextmanager
     def side_by_side(self, old, new):
         with ExitStack() as stack:
@@ -179,6 +185,13 @@ class SchemaCopies(Copies):
         original = postgresql.beside(self.staged)
         self.load(self.live, original, self.staged)
         return original
+
+    def relocate(self, where, changes):
+        here = rows.Schemas(self.uri, where, where)
+        columns = {table: here.columns("new", table) for table in here.tables["new"]}
+        asked = list(locations.statements(columns, changes, where))
+        script = "".join(f"WITH changed AS ({statement} RETURNING 1) SELECT count(*) FROM changed;\n" for _table, _column, statement in asked)
+        return locations.changed(asked, map(int, postgresql.ask(self.uri, script, transaction=True).split()))
 
     @contextmanager
     def side_by_side(self, old, new):

@@ -41,15 +41,21 @@ def statements(columns, changes, schema=""):
             yield table, column, (f"UPDATE {where} SET {name} = {quoted(new)} || substr({name}, {len(old) + 1}) WHERE {which}{begins(name, old)}")
 
 
+def changed(asked, numbers):
+    """asked: of statements; numbers: how many rows each has changed. How many of which column were."""
+    done = {}
+    for (table, column, _statement), number in zip(asked, numbers):
+        if number:
+            done[f"{table}.{column}"] = done.get(f"{table}.{column}", 0) + number
+    return done
+
+
 def rewrite(connection, changes):
     """In SQLite. How many of which column were changed."""
     tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({name_of(table)})")] for table in tables}
-    done = {}
-    for table, column, statement in statements(columns, changes):
-        number = connection.execute(statement).rowcount
-        if number:
-            done[f"{table}.{column}"] = done.get(f"{table}.{column}", 0) + number
+    asked = list(statements(columns, changes))
+    done = changed(asked, [connection.execute(statement).rowcount for _table, _column, statement in asked])
     connection.commit()
     return done
 

@@ -53,11 +53,7 @@ class Move(Migration):
         here = self.instance
         copies.refuse(self.unsupported(here, there))
         database_moves = here.database_uri.startswith("sqlite") and not there.database_uri.startswith("sqlite")
-        artifacts_move = artifacts.is_directory(here.artifacts) and not artifacts.is_directory(there.artifacts)
-        if artifacts_move and not here.database_uri.startswith("sqlite"):
-            raise Problem("MLflow's database is PostgreSQL already, and where artifacts are is changed in a SQLite database only: move artifacts "
-                          "first, or both at once.")
-        return database_moves, artifacts_move
+        return database_moves, artifacts.is_directory(here.artifacts) and not artifacts.is_directory(there.artifacts)
 
     def look(self, told):
         """What would be moved, and what is in the way. told: environment (of an MLflow with the new stores), style (of addresses of S3), revision (of
@@ -66,9 +62,10 @@ class Move(Migration):
         database_moves, artifacts_move = self.wanted(there)
         found = {"due": database_moves or artifacts_move, "database": None, "artifacts": None, "rehearsal": self.journal.read(REHEARSAL)}
         if database_moves:
-            live = self.copies().live
-            found["database"] = {"from": live, "to": address(there.database_uri), "bytes": os.path.getsize(live), "rows": tables.counts(live)}
-            self.check_schema(live)
+            base = self.copies()
+            about = {"from": base.live, "to": address(there.database_uri)}
+            found["database"] = {**about, "bytes": os.path.getsize(base.live), "rows": tables.counts(base.live)}
+            self.check_schema(base)
             if told["revision"] and not self.is_of_us(there.database_uri):
                 raise Problem(self.not_empty(there))
         if artifacts_move:
@@ -94,8 +91,8 @@ class Move(Migration):
                 "and mlops_database_name to an empty one, or have its administrator drop them.")
 
     @staticmethod
-    def check_schema(live):
-        revision, (newest, _known) = database.Sqlite.revision(live), release.schemas()
+    def check_schema(base):
+        revision, (newest, _known) = base.revision(base.live), release.schemas()
         if revision != newest:
             raise Problem(f"The database has the schema {revision}, and that of MLflow {release.version()}, which is live, is {newest}: run "
                           "playbooks/upgrade.yml first.")
@@ -138,13 +135,12 @@ class Move(Migration):
 
     def database_part(self, there, moves, now):
         base = self.copies()
-        live = base.live
-        self.check_schema(live)
+        self.check_schema(base)
         if not moves:
             base.check_room(2)
             return base.part(stamp(now))
         # The copy, and what is read back of the new one.
-        copies.refuse(judge.room_problem(os.path.dirname(self.journal.folder), 2 * os.path.getsize(live), self.settings["minimum_free_mb"]))
+        copies.refuse(judge.room_problem(os.path.dirname(self.journal.folder), 2 * os.path.getsize(base.live), self.settings["minimum_free_mb"]))
         uri = there.database_uri
         refused = postgresql.may_load(uri)
         if refused:
@@ -161,8 +157,7 @@ class Move(Migration):
 
     def carry(self, state, what="", still=False):
         """All that is moved is beside where it is to be, compared. still: nobody writes any more."""
-        there, about, content = Stores(state["target"]), state["about"], {}
-        changes = []
+        there, about, changes = Stores(state["target"]), state["about"], []
         if state["moves"]["artifacts"]:
             self.step(state, f"{what}Copying the artifacts to {there.artifacts}.")
             done = bucket.copy(bucket.Bucket(there.environment, there.artifacts), self.uploaded(there), self.instance.artifacts, still)
@@ -173,26 +168,28 @@ class Move(Migration):
         if state["moves"]["database"]:
             copy = self.journal.path(COPY)
             database.Sqlite.copy(base.uri_of(base.live), copy)
-            self.rewrite(state, base.live, copy, changes, still)
-            content = self.carry_rows(state, copy, there)
+            if changes:
+                with closing(sqlite3.connect(copy)) as connection:
+                    about["artifacts"]["locations"] = locations.rewrite(connection, changes)
+            both = rows.files(base.live, copy)
         else:
+            if still:
+                base.still()
             base.stage(base.live)
-            with base.as_account():
-                self.rewrite(state, base.live, base.staged, changes, still)
-            content = base.content(base.staged)
-        return content
-
-    def rewrite(self, state, live, copy, changes, still):
-        """In a copy of the database artifacts are where they are now; all else is as it was."""
-        if changes:
-            with closing(sqlite3.connect(copy)) as connection:
-                state["about"]["artifacts"]["locations"] = locations.rewrite(connection, changes)
+            about["artifacts"]["locations"] = base.relocate(base.staged, changes)
+            both = base.side_by_side(base.live, base.staged)
         if still:
-            with rows.files(live, copy) as both:
-                locations.leave_out(both)
-                lost = list(rows.lost(both))
-            if lost:
-                raise Problem(f"The copy of the database is not as the database is: {'; '.join(lost)}.")
+            self.check_same(both)
+        return self.carry_rows(state, copy, there) if state["moves"]["database"] else base.content(base.staged)
+
+    @staticmethod
+    def check_same(opened):
+        """All of the copy but where artifacts are."""
+        with opened as both:
+            locations.leave_out(both)
+            lost = list(rows.lost(both))
+        if lost:
+            raise Problem(f"The copy of the database is not as the database is: {'; '.join(lost)}.")
 
     def carry_rows(self, state, copy, there):
         uri, schema = there.database_uri, state["parts"][0]["staged"]
