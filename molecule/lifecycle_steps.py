@@ -138,6 +138,13 @@ def fill(then):
     assert len(now["runs"]) > 200 and sorted(len(model["versions"]) for model in now["models"].values()) == [1, 2, 2, 2, 3]
 
 
+def newest_archive(mlflow, folder):
+    """Of a host, on this computer: the host itself keeps a number of them only."""
+    path = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-*.tar.gz | tail -n 1")
+    subprocess.run(["docker", "cp", f"{LAB}-mlflow1:{path}", f"{folder}/first.tar.gz"], check=True)
+    return f"{folder}/first.tar.gz"
+
+
 def measured(what, value):
     """A line for reports/<lab>/measured.txt."""
     path = PROJECT / "reports" / LAB / "measured.txt"

@@ -2,10 +2,9 @@
 The tests build on each other."""
 
 import json
-import subprocess
 
 import pytest
-from conftest import LAB, content, lab_host
+from conftest import content, lab_host
 
 # pytest finds fixtures by their import.
 from lifecycle_steps import (  # noqa: F401
@@ -20,6 +19,7 @@ from lifecycle_steps import (  # noqa: F401
     log,
     measured,
     models_of,
+    newest_archive,
     process,
     release,
     same,
@@ -82,11 +82,12 @@ def test_all_go_together_or_none(hosts, run, playbook, arguments, words):
     serve(hosts, "guide-1.30")
 
 
-def test_only_rehearsed(hosts, run, seen, schemas):
+def test_only_rehearsed(mlflow, hosts, run, seen, schemas, tmp_path_factory):
     before = [process(host) for host in hosts]
     done = run("upgrade", "mlflow-2", upgrade_only_rehearse=True)
     assert done.returncode == 0 and done.text.count("with every row that it had. MLflow was not stopped") == 1, done.text
     assert [process(host) for host in hosts] == before and content(TRACKING) == seen["guide-1.30"] and schemas() == []
+    seen["archive"] = newest_archive(mlflow, tmp_path_factory.mktemp("archive"))
 
 
 def test_one_that_does_not_come_up_takes_all_back(hosts, run, seen, schemas):
@@ -185,16 +186,14 @@ def test_back_to_where_it_began(hosts, run, seen):
     assert content(TRACKING) == seen["guide-1.30"]
 
 
-def test_the_first_archive_on_bare_hosts(mlflow, store, hosts, run, seen, models, traffic, tmp_path):
+def test_the_first_archive_on_bare_hosts(store, hosts, run, seen, models, traffic):
     """With an empty database. The objects stay in their bucket: an archive lists them."""
-    first = mlflow.check_output("ls /var/backups/mlflow/mlflow-mlflow1-*.tar.gz | head -n 1")
-    subprocess.run(["docker", "cp", f"{LAB}-mlflow1:{first}", str(tmp_path / "first.tar.gz")], check=True)
     done = run("uninstall", "guide-1.30", uninstall_data=True, uninstall_confirm=True)
     assert done.returncode == 0, done.text
     for host in hosts:
         assert host.check_output("ls -d /opt/mlflow /etc/mlflow /var/lib/mlflow* /var/backups/mlflow 2>&-; true") == ""
     store.run_expect([0], "cd /; runuser -u postgres -- dropdb mlflow && runuser -u postgres -- createdb --owner=mlflow mlflow")
-    for playbook, variables in (("mlflow", {}), ("restore", {"restore_archive_path": str(tmp_path / "first.tar.gz")}), ("serve_models", {})):
+    for playbook, variables in (("mlflow", {}), ("restore", {"restore_archive_path": seen["archive"]}), ("serve_models", {})):
         done = run(playbook, "guide-1.30", **variables)
         assert done.returncode == 0, done.text
     serve(hosts, "guide-1.30")
