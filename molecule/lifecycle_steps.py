@@ -25,7 +25,7 @@ switch.tell = upgrade.tell = move.tell = tell
 sys.exit(command.main(["--settings", "/etc/mlflow/backup.json", "switch"]))
 """
 
-# Sends rows until a file is there: how often each answer came, and what failed. Some models take a second for their rows: they are asked less often.
+# Sends rows until a file is there: how often each answer came, and what failed. Who takes longer is asked less often: most of the time is the lab's.
 SENDS = """
 import json, os, sys, time, urllib.request
 url, end = sys.argv[1:]
@@ -38,16 +38,17 @@ while not os.path.exists(end):
         answers[text] = answers.get(text, 0) + 1
     except OSError as exc:
         failures.append([time.time(), str(exc)])
-    time.sleep(0.05 + 4 * (time.monotonic() - begun))
+    time.sleep(0.05 + 9 * (time.monotonic() - begun))
 print(json.dumps([answers, failures]))
 """
 ASKS = """import sys, urllib.request as u
 print(u.urlopen(u.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"}), timeout=60).read().decode())"""
 
 
-def served(address):
-    """Where each model is served, rows for it, and what it is to answer."""
-    expected = {"steady": (VARIABLES["serving_sample"], [101.0, 102.0]), **{name: (training_rows(), trained(name)) for name in SPARK_MODELS}}
+def served(address, number=None):
+    """Where each model is served, rows for it, all or the first ones, and what it is to answer."""
+    expected = {"steady": (VARIABLES["serving_sample"], [101.0, 102.0])}
+    expected.update({name: (training_rows(number), trained(name)[:number]) for name in SPARK_MODELS})
     return [(f"{address}:{model['port']}", *expected[model["name"]]) for model in MODELS]
 
 
@@ -70,6 +71,11 @@ class Traffic:
     def ask(self, where, rows):
         with self.start(where, rows, ASKS) as process:
             return json.loads(process.stdout.read())
+
+    def check(self, models):
+        """Each answers as it should, row by row."""
+        for where, rows, expected in models:
+            assert self.ask(where, rows) == expected, where
 
     def send(self, where, rows, expected):
         self.senders[where] = self.start(where, rows, SENDS, self.END), expected

@@ -38,7 +38,7 @@ STEPS = ["Stopping", "Copying", "Upgrading the copy", "Comparing the copy", "Ope
 @pytest.fixture(name="always", scope="module", autouse=True)
 def fixture_always(traffic, address):
     """Requests to the served models, from the first test on."""
-    for where, rows, answer in served(address):
+    for where, rows, answer in served(address, 20):
         traffic.send(where, rows, answer)
 
 
@@ -106,8 +106,9 @@ def upgraded(mlflow, run, stack, then):
     downtime([mlflow], f"to {stack}")
 
 
-def test_to_2(mlflow, run, seen):
+def test_to_2(mlflow, address, run, seen, traffic):
     upgraded(mlflow, run, "mlflow-2", seen["guide-1.30"])
+    traffic.check(served(address))
 
 
 def test_a_second_run_changes_nothing(mlflow, run):
@@ -129,7 +130,9 @@ def test_a_model_of_scikit_learn_beside_them(address, run, traffic):
         done = run(playbook, "mlflow-2", lab_model_name=SKLEARN["name"], lab_model_program="train_sklearn_model.py",
                    model_serving_models=[*MODELS, SKLEARN])  # fmt: skip
         assert done.returncode == 0, done.text
-    traffic.send(f"{address}:{SKLEARN['port']}", {"dataframe_split": training_rows()}, {"predictions": trained(SKLEARN["name"])})
+    model = f"{address}:{SKLEARN['port']}", {"dataframe_split": training_rows()}, {"predictions": trained(SKLEARN["name"])}
+    traffic.check([model])
+    traffic.send(*model)
 
 
 def test_a_new_mlflow_that_does_not_start(mlflow, run, seen):
@@ -152,8 +155,9 @@ def test_killed_while_it_switches(mlflow, run, seen, killed_at, step):
     assert mlflow.check_output("find /var/lib/mlflow /opt/mlflow /etc/mlflow /etc/systemd/system -maxdepth 2 -name '.mlflow-*'") == ""
 
 
-def test_to_3(mlflow, run, seen):
+def test_to_3(mlflow, address, run, seen, traffic):
     upgraded(mlflow, run, "mlflow-3", seen["mlflow-2"])
+    traffic.check(served(address))
 
 
 @pytest.fixture(name="table", scope="module")
@@ -198,8 +202,9 @@ def test_clients_of_2(clients, table):
     table["mlflow-2"] = clients("mlflow-2")
 
 
-def test_no_request_to_a_served_model_has_failed(traffic):
+def test_no_request_to_a_served_model_has_failed(address, traffic):
     """And each answer had the predictions of the training, row by row."""
+    traffic.check(served(address))
     answered = traffic.end()
     measured("requests to served models, none failed", answered)
     assert len(answered) == len(MODELS) + 1 and min(answered.values()) > 10
@@ -249,8 +254,7 @@ def test_the_first_archive_on_a_bare_host(mlflow, address, run, seen, traffic):
         done = run(playbook, "guide-1.30", **variables)
         assert done.returncode == 0, done.text
     assert content(TRACKING) == seen["guide-1.30"] and release(mlflow) == "guide-1.30"
-    for where, rows, answer in served(address):
-        assert traffic.ask(where, rows) == answer
+    traffic.check(served(address))
 
 
 def test_nothing_is_left_of_it(mlflow, run):

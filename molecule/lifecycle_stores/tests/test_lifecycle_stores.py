@@ -42,16 +42,15 @@ def fixture_seen():
     return {}
 
 
-@pytest.fixture(name="models", scope="module")
-def fixture_models(hosts):
+def all_served(hosts, number=None):
     """All models on both hosts."""
-    return [model for host in hosts for model in served(host.interface("eth0").addresses[0])]
+    return [model for host in hosts for model in served(host.interface("eth0").addresses[0], number)]
 
 
 @pytest.fixture(name="always", scope="module", autouse=True)
-def fixture_always(traffic, models):
+def fixture_always(hosts, traffic):
     """Requests to the served models, from the first test on."""
-    for where, rows, answer in models:
+    for where, rows, answer in all_served(hosts, 20):
         traffic.send(where, rows, answer)
 
 
@@ -172,8 +171,9 @@ def test_back_to_2(hosts, run, seen):
     log(1)
 
 
-def test_no_request_to_a_served_model_has_failed(traffic):
+def test_no_request_to_a_served_model_has_failed(hosts, traffic):
     """And each answer had the predictions of the training, row by row."""
+    traffic.check(all_served(hosts))
     answered = traffic.end()
     measured("requests to served models, none failed", answered)
     assert len(answered) == 2 * len(MODELS) and min(answered.values()) > 10
@@ -186,7 +186,7 @@ def test_back_to_where_it_began(hosts, run, seen):
     assert content(TRACKING) == seen["guide-1.30"]
 
 
-def test_the_first_archive_on_bare_hosts(store, hosts, run, seen, models, traffic):
+def test_the_first_archive_on_bare_hosts(store, hosts, run, seen, traffic):
     """With an empty database. The objects stay in their bucket: an archive lists them."""
     done = run("uninstall", "guide-1.30", uninstall_data=True, uninstall_confirm=True)
     assert done.returncode == 0, done.text
@@ -198,5 +198,4 @@ def test_the_first_archive_on_bare_hosts(store, hosts, run, seen, models, traffi
         assert done.returncode == 0, done.text
     serve(hosts, "guide-1.30")
     assert content(TRACKING) == seen["guide-1.30"]
-    for where, rows, answer in models:
-        assert traffic.ask(where, rows) == answer
+    traffic.check(all_served(hosts))
