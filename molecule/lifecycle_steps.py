@@ -100,11 +100,14 @@ def fixture_traffic(sparkflows):
 @pytest.fixture(name="run", scope="module")
 def fixture_run(tmp_path_factory):
     """A run of a playbook with a stack, and more variables of the group mlflow. hosts: variables of single ones."""
-    path = tmp_path_factory.mktemp("inventory") / "lifecycle.yml"
+    # Variables of a group in an inventory's file go behind those of the folders of all inventories.
+    folder = tmp_path_factory.mktemp("inventory")
+    (folder / "group_vars/mlflow").mkdir(parents=True)
 
     def run(playbook, stack, *arguments, hosts=None, **variables):
-        path.write_text(json.dumps({"mlflow": {"vars": {"mlops_stack": stack, **variables}, "hosts": hosts or {}}}), encoding="utf-8")
-        return play(f"--inventory={path}", f"playbooks/{playbook}.yml", "--diff", *arguments)
+        (folder / "hosts.yml").write_text(json.dumps({"mlflow": {"hosts": hosts or {}}}), encoding="utf-8")
+        (folder / "group_vars/mlflow/lifecycle.yml").write_text(json.dumps({"mlops_stack": stack, **variables}), encoding="utf-8")
+        return play(f"--inventory={folder}", f"playbooks/{playbook}.yml", "--diff", *arguments)
 
     return run
 
