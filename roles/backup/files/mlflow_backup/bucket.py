@@ -83,14 +83,17 @@ class Bucket:
         """name -> SHA-256 of some objects. Only a first page of them is looked at, for there may be many."""
         page = self.ask("list_objects_v2", Bucket=self.bucket, Prefix=self.prefix).get("Contents", [])
         names = [one["Key"][len(self.prefix):] for one in page if is_sample(one["Key"][len(self.prefix):], one["Size"])][:number]
-        return {name: hashlib.sha256(self.content(name)).hexdigest() for name in names}
+        return {name: self.checksum(name) for name in names}
 
-    def content(self, name):
-        body = self.ask("get_object", Bucket=self.bucket, Key=self.prefix + name)["Body"]
+    def checksum(self, name):
+        """SHA-256."""
+        body, digest = self.ask("get_object", Bucket=self.bucket, Key=self.prefix + name)["Body"], hashlib.sha256()
         try:
-            return body.read()
+            for block in iter(lambda: body.read(BLOCK), b""):
+                digest.update(block)
         except self.errors as exc:
             raise Problem(f"{self.place}: {exc}") from None
+        return digest.hexdigest()
 
     def upload(self, name, file):
         """As MLflow does it. What the bucket says of it then."""
@@ -111,15 +114,7 @@ class Bucket:
         if found["size"] != os.fstat(file.fileno()).st_size:
             return False
         digest, etags = read(file)
-        if found["etag"] in etags:
-            return True
-        body, other = self.ask("get_object", Bucket=self.bucket, Key=self.prefix + name)["Body"], hashlib.sha256()
-        try:
-            for block in iter(lambda: body.read(BLOCK), b""):
-                other.update(block)
-        except self.errors as exc:
-            raise Problem(f"{self.place}: {exc}") from None
-        return other.hexdigest() == digest
+        return found["etag"] in etags or self.checksum(name) == digest
 
 
 class Uploaded:
