@@ -15,6 +15,11 @@ PACKAGES = {
 }  # fmt: skip
 
 
+def locked_packages(lock):
+    """Names of what a lock has, as they are compared."""
+    return {re.sub("[-_.]+", "-", name).lower() for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.M)}
+
+
 def database_driver_problems(uri, lock, variable):
     """The URI may have a password, so it is not shown."""
     dialect, _plus, driver = uri.split(":", 1)[0].lower().partition("+")
@@ -22,8 +27,7 @@ def database_driver_problems(uri, lock, variable):
         return []
     driver = driver or DEFAULTS.get(dialect, dialect)
     packages = PACKAGES.get(driver, [driver])
-    locked = {re.sub("[-_.]+", "-", name).lower() for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.M)}
-    if locked.intersection(packages):
+    if locked_packages(lock).intersection(packages):
         return []
     return [f"{variable} names a database ({dialect}) for which the stack has no driver ({packages[0]}): set mlops_database_host to a PostgreSQL "
             f"server, or mlops_stack_dir to a stack of your own whose requirements.txt has {packages[0]}."]

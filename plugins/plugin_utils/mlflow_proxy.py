@@ -24,6 +24,10 @@ NO_USER = (
     "mlflow_proxy_users lacks the login that Sparkflows is given: add {} with the password mlops_mlflow_password and access: write, or set "
     "mlops_mlflow_username and mlops_mlflow_password to a user who is in the list."
 )
+MLFLOW_S_USERS = (
+    "mlflow_proxy_users has other users than mlops_mlflow_username ({}), and with mlops_mlflow_login mlflow MLflow itself knows the users: make them "
+    "in MLflow and take them out of the list, or set mlops_mlflow_login to proxy."
+)
 NO_USER_NAME = 'mlflow_proxy_users: {} is no name of a user: letters, digits, ".", "_", "@" and "-" only, and 128 at the most.'
 NO_HOST_NAME = 'mlflow_proxy_names: "{}" is no name or address of a host.'
 NO_FILE = "{} is empty: with mlflow_proxy_certificate_method {} it must be set to a PEM file on the controller."
@@ -53,6 +57,9 @@ def login_problems(settings):
 def user_problems(settings):
     users, name, password = settings["mlflow_proxy_users"], settings["mlops_mlflow_username"], settings["mlops_mlflow_password"]
     writers = mlflow_proxy_writers(users)
+    others = [str(user["name"]) for user in users if user["name"] != name]
+    if settings["mlops_mlflow_login"] == "mlflow" and others:
+        yield MLFLOW_S_USERS.format(", ".join(others))
     if not any(user["name"] == name and user.get("password") == password and name in writers for user in users):
         yield NO_USER.format(name)
     for user in users:

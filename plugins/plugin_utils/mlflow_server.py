@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.sparkflows.mlops.plugins.plugin_utils.database_drivers import database_driver_problems
+from ansible_collections.sparkflows.mlops.plugins.plugin_utils.database_drivers import database_driver_problems, locked_packages
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.sandbox import sandbox_certificate_problems
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.stacks import stack_environment
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.strangers import strangers
@@ -19,6 +19,8 @@ from jinja2.filters import do_int
 
 LEAST = {"mlflow_server_workers": 1, "mlflow_server_threads": 2, "mlflow_server_search_terms": 1, "mlflow_server_request_timeout": 1}
 MEGABYTE = 1024**2
+# Of MLflow's administrator (mlflow.utils.validation of 2.22 and 3.17).
+SHORTEST_PASSWORD = 12
 # As MLflow reads it. It takes nothing at all for 0.
 AGE = re.compile(r"(?=.)(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 
@@ -27,14 +29,26 @@ def is_loopback(address):
     return re.match(r"127\.|::1$|localhost$", address) is not None
 
 
+def login_variables(settings):
+    """What MLflow's own login app is told, if that is wanted: names of MLflow 3, read by mlflow_login.py."""
+    if settings["mlops_mlflow_login"] != "mlflow":
+        return {}
+    return {
+        "MLFLOW_AUTH_ADMIN_USERNAME": settings["mlops_mlflow_username"],
+        "MLFLOW_AUTH_ADMIN_PASSWORD": settings["mlops_mlflow_password"],
+        "MLFLOW_AUTH_DEFAULT_PERMISSION": settings["mlflow_server_default_permission"],
+    }
+
+
 def mlflow_server_variables(variables, settings, guard):
-    """What a stack has MLflow told. Newer ones look at Host and Origin themselves, and an unknown one gets no answer."""
+    """What a stack has MLflow told. Newer ones look at Host and Origin themselves, and an unknown one gets no answer. guard: what each of its
+    processes loads."""
     url = urlsplit(settings["mlops_mlflow_url"])
     names = {name: None for name in (url.hostname, settings["mlops_mlflow_address"], settings["mlops_address"]) if name}
     hosts = [f"{url_host(name)}{port}" for name in [*names, "localhost", "127.0.0.1", "::1"] for port in ("", f":{settings['mlops_mlflow_port']}")]
     origins = [f"{url.scheme}://{url.netloc.rpartition('@')[2]}"]
     origins += [f"{settings['mlops_mlflow_scheme']}://{url_host(name)}:{settings['mlops_mlflow_port']}" for name in names]
-    return stack_environment(
+    told = stack_environment(
         variables,
         guard=guard,
         # The proxy knows its names, and compares them as names are compared.
@@ -43,6 +57,25 @@ def mlflow_server_variables(variables, settings, guard):
         threads=settings["mlflow_server_threads"],
         timeout=settings["mlflow_server_request_timeout"],
     )
+    return {**told, **login_variables(settings)}
+
+
+def lock_of(settings):
+    return Path(settings["mlops_stack_dir"], "requirements.txt").read_text(encoding="utf-8")
+
+
+def login_problems(settings):
+    """Whether MLflow's own login app can be had, if that is wanted."""
+    if settings["mlops_mlflow_login"] != "mlflow":
+        return
+    if "flask-wtf" not in locked_packages(lock_of(settings)):
+        yield (f"mlops_mlflow_login is mlflow, and the stack {settings['mlops_stack']} has no login app of MLflow (its requirements.txt lacks "
+               "Flask-WTF): set mlops_stack to mlflow-2 or mlflow-3, or mlops_mlflow_login to proxy.")  # fmt: skip
+    if not settings["mlops_mlflow_proxy"]:
+        yield ("mlops_mlflow_login is mlflow and mlops_mlflow_proxy is false: passwords would go over the network as they are, and nobody would stop "
+               "who guesses. Set mlops_mlflow_proxy to true, or mlops_mlflow_login to proxy.")  # fmt: skip
+    if len(settings["mlops_mlflow_password"]) < SHORTEST_PASSWORD:
+        yield f"mlops_mlflow_password is too short: with mlops_mlflow_login mlflow, MLflow asks for {SHORTEST_PASSWORD} characters or more."
 
 
 def store_problems(settings):
@@ -51,8 +84,7 @@ def store_problems(settings):
         yield ("mlflow_server_backend_store_uri is not the URI of a database (for example sqlite:////var/lib/mlflow/db/mlflow.db): a directory of "
                "files has no model registry. Set mlops_database_host, or set it to a SQLAlchemy URI.")  # fmt: skip
     if re.match("postgresql|mysql|mssql", uri):
-        lock = Path(settings["mlops_stack_dir"], "requirements.txt").read_text(encoding="utf-8")
-        yield from database_driver_problems(uri, lock, "mlflow_server_backend_store_uri")
+        yield from database_driver_problems(uri, lock_of(settings), "mlflow_server_backend_store_uri")
     yield from sandbox_certificate_problems(settings["mlflow_server_environment"], [settings["mlops_config_dir"]], "mlflow_server_environment")
     if not settings["mlflow_server_artifacts_destination"]:
         yield "mlflow_server_artifacts_destination is empty: set it to a directory or a URI."
@@ -101,6 +133,7 @@ def gc_problems(settings, calendar):
 def mlflow_server_problems(settings, host, calendar):
     """calendar: what systemd said of mlflow_server_gc_schedule, if there is one."""
     return [
+        *login_problems(settings),
         *store_problems(settings),
         *address_problems(settings, host["listeners"]),
         *(f"{name} must be {least} or more." for name, least in LEAST.items() if do_int(settings[name]) < least),

@@ -83,32 +83,68 @@ class Upstream(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(name="site", scope="module")
-def fixture_site(tmp_path_factory, free_port, self_signed):
-    """The port, the files of the role and the folder of a site that any number of nginx may run one after the other."""
-    folder, port = tmp_path_factory.mktemp("proxy"), free_port()
+class WithUsers(Upstream):
+    """As mlflow_login.py answers: MLflow knows the users, and what each of them may do. Who has not come through the proxy has no login."""
+
+    KNOWN = {"Basic " + base64.b64encode(login).decode() for login in (b"sparkflows:a long password", b"ana:a word of ana's")}
+
+    def do_GET(self):
+        login = self.headers.get("Authorization")
+        if not self.headers.get("X-Forwarded-For") or (login not in self.KNOWN and self.path != "/health"):
+            self.send_response(401 if self.headers.get("X-Forwarded-For") else 500)
+            self.send_header("WWW-Authenticate", 'Basic realm="mlflow"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            self.server.seen.append(("refused", self.path))
+        elif self.path == "/mlops-login":
+            self.server.seen.append(("asked", self.path))
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
+
+
+@contextlib.contextmanager
+def answering(port, handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    server.seen, server.gate = [], threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def written_site(folder, port, self_signed, **variables):
+    """The files of the role, for an nginx in this folder."""
     self_signed(folder, "mlflow", "127.0.0.3")
     role = Path(__file__).parents[2] / "roles/mlflow_proxy"
     common = {**LOCAL, **VARIABLES, "mlops_mlflow_port": port, "role_path": str(role), "mlflow_proxy_certificate_path": str(folder / "mlflow.pem"),
-              "mlflow_proxy_key_path": str(folder / "mlflow.key")}  # fmt: skip
+              "mlflow_proxy_key_path": str(folder / "mlflow.key"), **variables}  # fmt: skip
     done = run_in(folder, {"all": {"vars": common, "children": {"mlflow": {"hosts": {"m1": {}}}, "sparkflows": {"hosts": {"fire1": {}}}}}}, PLAY)
     assert done.returncode == 0, done.output[-3000:]
     found = json.loads((folder / "site.json").read_text())
     (folder / "mlflow.htpasswd").write_text(found["users"])
     text = found["site"].replace("/etc/nginx/mlops", str(folder)).replace("/run/nginx-mlflow-logins", str(folder / "logins"))
     (folder / "site.conf").write_text(text)
+
+
+@pytest.fixture(name="site", scope="module")
+def fixture_site(tmp_path_factory, free_port, self_signed):
+    """The port and the folder of a site that any number of nginx may run one after the other."""
+    folder, port = tmp_path_factory.mktemp("proxy"), free_port()
+    written_site(folder, port, self_signed)
     return port, folder
 
 
 @pytest.fixture(name="upstream", scope="module")
 def fixture_upstream(site):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", site[0]), Upstream)
-    server.daemon_threads = True
-    server.seen, server.gate = [], threading.Event()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with answering(site[0], Upstream) as server:
+        yield server
 
 
 @pytest.fixture(name="proxy")
@@ -275,3 +311,54 @@ def test_small_pieces_are_put_together(proxy):
             found += connection.sock.recv(65536)
             records += 1
     assert found.count(b"x") >= PIECES * 100 and records < PIECES / 50
+
+
+@pytest.fixture(name="login_site", scope="module")
+def fixture_login_site(tmp_path_factory, free_port, self_signed):
+    folder, port = tmp_path_factory.mktemp("login"), free_port()
+    written_site(folder, port, self_signed, mlops_mlflow_login="mlflow", mlops_mlflow_password="a long password",
+                 mlflow_proxy_users=[{"name": "sparkflows", "password": "a long password"}])  # fmt: skip
+    return port, folder
+
+
+@pytest.fixture(name="mlflow_s_users")
+def fixture_mlflow_s_users(login_site, run_nginx):
+    port, folder = login_site
+    shutil.rmtree(folder / "logins", ignore_errors=True)
+    (folder / "mlflow.htpasswd").unlink(missing_ok=True)
+    with answering(port, WithUsers) as server, run_nginx(folder, "127.0.0.3", port):
+        yield Client(port, folder / "mlflow.pem"), server
+
+
+def test_mlflow_s_own_users_are_asked_for(mlflow_s_users):
+    proxy, server = mlflow_s_users
+    ana = "ana:a word of ana's"
+    for user in ("", "ana:another word", "sparkflows:a word of ana's"):
+        assert proxy.status(user, SEARCH) == 401, user
+    # Nothing of these has come further than to the question whether they are known, and one without a login not even there.
+    assert set(server.seen) == {("refused", "/mlops-login")} and proxy("", SEARCH)[2]["WWW-Authenticate"].startswith("Basic realm=")
+    assert proxy.status(ana, SEARCH) == proxy.status(ana, API + "runs/create", **WRITE) == proxy.status(ana, ARTIFACT) == 200
+    assert ("POST", API + "runs/create") in server.seen
+    # Asked once for reading and once for writing, and known from then on.
+    assert [proxy.status(ana, SEARCH) for _time in range(20)] == [200] * 20
+    assert server.seen.count(("asked", "/mlops-login")) == 2
+    assert proxy.status("", "/health") == 200
+
+
+def test_who_guesses_at_mlflow_s_own_users_is_stopped(mlflow_s_users):
+    proxy, server = mlflow_s_users
+    assert proxy.status("sparkflows:a long password", SEARCH) == 200
+    assert [proxy.status(f"ana:guess-{number}", SEARCH) for number in range(16)] == [401] * 11 + [429] * 5
+    # The twelfth shows that it is one too many; those after it are not even tried.
+    assert server.seen.count(("refused", "/mlops-login")) == 12
+    assert [proxy.status("sparkflows:a long password", SEARCH) for _time in range(20)] == [200] * 20
+
+
+def test_who_is_not_known_to_mlflow_any_more_is_refused_at_once(mlflow_s_users):
+    proxy, server = mlflow_s_users
+    assert proxy.status("sparkflows:a long password", SEARCH) == 200
+    known, WithUsers.KNOWN = WithUsers.KNOWN, set()
+    try:
+        assert proxy.status("sparkflows:a long password", SEARCH) == 401
+    finally:
+        WithUsers.KNOWN = known

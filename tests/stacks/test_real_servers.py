@@ -38,7 +38,8 @@ API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 UP = "../" * 14
 SETTINGS = {"mlops_mlflow_url": "https://mlflow1:5000", "mlops_mlflow_address": "mlflow1", "mlops_address": "192.0.2.11", "mlops_mlflow_port": 5000,
-            "mlops_mlflow_scheme": "https", "mlops_mlflow_proxy": True, "mlflow_server_threads": 8, "mlflow_server_request_timeout": 120}  # fmt: skip
+            "mlops_mlflow_scheme": "https", "mlops_mlflow_proxy": True, "mlops_mlflow_login": "proxy", "mlflow_server_threads": 8,
+            "mlflow_server_request_timeout": 120}  # fmt: skip
 STACKS = ["mlflow-2", "mlflow-3"]
 # What a server of 1.30, 2.22 or 3.17 would take, and what it would read.
 LOCATIONS = ["s3://another-bucket/", "dbfs:/etc/", "/etc", "FILE:///etc", "file:/etc", "//proc/self/root", "mlflow-artifacts://evil.example.com/x",

@@ -134,9 +134,9 @@ def test_all_is_kept_on_the_way_and_back(site, ways):
     for number, stack in enumerate(ways, 7):
         outcome = site.upgrade(stack)
         assert outcome["upgraded"] and os.path.basename((site.folder / "current").readlink()) == f"{stack}-0"
-        with rows.pair(outcome["kept"][0], f"{site.folder}/db/mlflow.db") as both:
+        with rows.files(outcome["kept"][0], f"{site.folder}/db/mlflow.db") as both:
             assert list(rows.lost(both)) == [] and list(rows.gone_columns(both)) == []
-            assert rows.count_since(both, rows.seeded(both)) == {}
+            assert rows.since(both, rows.seeded(both))["rows"] == {}
         same(contents[-1], site.content(stack))
         print(f"to {stack}: rehearsed {outcome['rehearsed']} s, away {outcome['downtime']} s")
         # With the client of before, as those who use it have one, and then with its own.

@@ -58,6 +58,9 @@ CASES = {
         "MLflow listens on 127.0.0.1: nobody reaches http://192.0.2.11:5000", "Set mlops_mlflow_bind_address to"]),
     "server-own-proxy": ("mlflow_server", {
         "mlops_mlflow_proxy": "false", "mlops_mlflow_address": "192.0.2.11", "mlops_mlflow_url": "https://mlflow"}, []),
+    "server-login": ("mlflow_server", {"mlops_mlflow_login": "mlflow", "mlops_stack": "mlflow-3", "mlops_mlflow_password": "twelve chars"}, []),
+    "server-no-login-app": ("mlflow_server", {"mlops_mlflow_login": "mlflow", "mlops_mlflow_password": "eleven char"}, [
+        "the stack guide-1.30 has no login app of MLflow", "mlops_stack to mlflow-2 or mlflow-3", "mlops_mlflow_password is too short"]),
     "server-gc": ("mlflow_server", {"mlflow_server_gc_schedule": "Sun *-*-* 03:30:00", "mlflow_server_gc_older_than": "1d12h"}, []),
     "server-gc-never": ("mlflow_server", {"mlflow_server_gc_schedule": "dayly", "mlflow_server_gc_older_than": "soon"}, [
         "mlflow_server_gc_schedule is no time that systemd knows", "mlflow_server_gc_older_than is 'soon'"]),
@@ -76,6 +79,8 @@ CASES = {
     "proxy-no-login": ("mlflow_proxy", {"mlops_mlflow_username": "", "mlops_mlflow_password": ""}, [
         "mlops_mlflow_username is empty", "mlops_mlflow_password is empty", "mlops_mlflow_proxy to false"]),
     "proxy-users": ("mlflow_proxy", {"mlflow_proxy_users": [USER, {"name": "dana", "password": "x", "access": "read"}]}, []),
+    "proxy-mlflow-s-users": ("mlflow_proxy", {"mlops_mlflow_login": "mlflow", "mlflow_proxy_users": [USER, {"name": "dana", "password": "x"}]}, [
+        "mlflow_proxy_users has other users", "(dana)", "mlops_mlflow_login to proxy"]),
     "proxy-other-users": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, password=CANARY + "2")]}, [
         "mlflow_proxy_users lacks the login that Sparkflows is given", "mlops_mlflow_password"]),
     "proxy-reader": ("mlflow_proxy", {"mlflow_proxy_users": [dict(USER, access="read")]}, ["mlflow_proxy_users lacks the login"]),

@@ -2,7 +2,7 @@
 
 A new PostgreSQL database gets its tables, an older schema is upgraded, by one host at a time; what was there is copied first.
 A schema that this release does not know belongs to a newer one, and nothing is touched. The URI of the database comes from the
-environment: a command line is public.
+environment: a command line is public. Where MLflow's own login app is wanted, its users are there, too.
 """
 import glob
 import os
@@ -141,6 +141,10 @@ def main():
     try:
         with turn(engine):
             prepare(engine, uri)
+            if "MLFLOW_AUTH_ADMIN_USERNAME" in os.environ:
+                import mlflow_login
+
+                mlflow_login.prepare(engine, uri)
     except sqlalchemy.exc.OperationalError as exc:
         # Without SQLAlchemy's story around it. The URI has the password.
         sys.exit(f"The database {engine.url.database} at {engine.url.host or 'this host'} cannot be used: {exc.orig}")

@@ -18,7 +18,8 @@ SETTINGS = {
     "login_address": "127.0.0.2", "mlflow_proxy_certificate_method": "provided", "mlflow_proxy_certificate_path": __file__,
     "mlflow_proxy_key_path": __file__, "mlflow_proxy_ca_path": "", "mlflow_proxy_ca_key_path": "", "mlflow_proxy_listen_address": "192.0.2.11",
     "mlflow_proxy_names": ["mlflow.example.com", "2001:db8::11"], "mlflow_proxy_users": [USER], "mlflow_server_threads": 32,
-    "mlops_mlflow_bind_address": "127.0.0.1", "mlops_mlflow_password": CANARY, "mlops_mlflow_port": 5000, "mlops_mlflow_username": "sparkflows",
+    "mlops_mlflow_bind_address": "127.0.0.1", "mlops_mlflow_login": "proxy",
+    "mlops_mlflow_password": CANARY, "mlops_mlflow_port": 5000, "mlops_mlflow_username": "sparkflows",
     "mlops_user": "mlflow",
 }  # fmt: skip
 LISTENER = {"address": "0.0.0.0", "port": 5000, "user": "dana", "pid": 7, "process": "python3", "unit": ""}
@@ -41,6 +42,9 @@ def problems(listeners=(), **settings):
     ({"mlflow_proxy_users": [USER, dict(USER, access="read")]}, ("lacks the login", "has sparkflows twice")),
     ({"mlflow_proxy_users": [USER, {"name": "a:b", "password": ""}]}, ("users: a:b is no name of a user", "the password of a:b is empty")),
     ({"mlflow_proxy_users": [USER, {"name": "a" * 128, "password": "x"}, {"name": "b" * 129, "password": "x"}]}, ("b is no name of a user",)),
+    ({"mlops_mlflow_login": "mlflow"}, ()),
+    ({"mlops_mlflow_login": "mlflow", "mlflow_proxy_users": [USER, {"name": "dana", "password": "x"}]}, (
+        "mlflow_proxy_users has other users than mlops_mlflow_username (dana)",)),
     ({"mlflow_proxy_names": ["https://mlflow", "", "*.example.com"]}, ('"https://mlflow" is no name', '"" is no name', '"*.example.com" is no name')),
     ({"mlflow_proxy_certificate_path": "", "mlflow_proxy_key_path": "/nowhere.key"}, (
         "mlflow_proxy_certificate_path is empty: with mlflow_proxy_certificate_method provided it must be set", "/nowhere.key, which is no file")),

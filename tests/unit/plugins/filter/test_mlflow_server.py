@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.filter.plans import FilterModule
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.mlflow_server import is_loopback
@@ -16,8 +18,10 @@ SETTINGS = {
     "mlflow_server_minimum_free_mb": "100",
     "mlflow_server_request_timeout": 60, "mlflow_server_search_terms": 32, "mlflow_server_threads": "8", "mlflow_server_workers": 4,
     "mlops_address": "192.0.2.11", "mlops_config_dir": "/etc/mlflow", "mlops_data_dir": "/var/lib/mlflow", "mlops_mlflow_address": "192.0.2.11",
-    "mlops_mlflow_bind_address": "127.0.0.1", "mlops_mlflow_port": 5000, "mlops_mlflow_proxy": True, "mlops_mlflow_scheme": "https",
-    "mlops_mlflow_url": "https://192.0.2.11:5000", "mlops_stack_dir": "/nowhere", "mlops_user": "mlflow",
+    "mlops_mlflow_bind_address": "127.0.0.1", "mlops_mlflow_login": "proxy", "mlops_mlflow_password": "x",
+    "mlops_mlflow_port": 5000, "mlops_mlflow_proxy": True, "mlops_mlflow_scheme": "https",
+    "mlops_mlflow_url": "https://192.0.2.11:5000", "mlops_stack": "ours", "mlops_stack_dir": "/nowhere",
+    "mlops_user": "mlflow",
 }  # fmt: skip
 NGINX = {"address": "192.0.2.11", "port": 5000, "pid": 1, "unit": "nginx.service", "user": "root", "process": "nginx"}
 HOST = {"disks": {"/var/lib/mlflow": {"free_bytes": 100 * 1024**2, "mount": "/var"}}, "listeners": [NGINX]}
@@ -52,6 +56,20 @@ def test_when_what_was_deleted_is_removed():
     assert mlflow_server_problems(SETTINGS, HOST, {"rc": 0}) == []
     assert mlflow_server_problems(SETTINGS, HOST, {"rc": 1, "stderr": "Failed to parse\n'dayly'"}) == [
         "mlflow_server_gc_schedule is no time that systemd knows (Failed to parse 'dayly'): set it to something such as daily, or *-*-* 02:30:00."]
+
+
+@pytest.mark.parametrize(("lock", "changed", "words"), [
+    ("Flask_WTF==1.3.0 \\\n", {}, []), ("flask-wtf==1.3.0 \\\n", {"mlops_mlflow_password": "twelve chars"}, []),
+    ("mlflow==1.30.1\n# flask-wtf\n", {}, ["the stack ours has no login app of MLflow"]),
+    ("flask-wtf==1.3.0\n", {"mlops_mlflow_proxy": False, "mlops_mlflow_bind_address": "192.0.2.11", "mlops_mlflow_password": "eleven char"}, [
+        "mlops_mlflow_proxy is false: passwords would go over the network", "mlops_mlflow_password is too short: .*12 characters"]),
+])  # fmt: skip
+def test_mlflow_s_own_login_app(tmp_path, lock, changed, words):
+    (tmp_path / "requirements.txt").write_text(lock)
+    settings = {**SETTINGS, "mlops_stack_dir": str(tmp_path), "mlops_mlflow_login": "mlflow", "mlops_mlflow_password": "a long password", **changed}
+    found = mlflow_server_problems(settings, HOST, {})
+    assert len(found) == len(words) and all(map(re.search, words, found)), found
+    assert mlflow_server_problems({**settings, "mlops_mlflow_login": "proxy"}, HOST, {}) == []
 
 
 @pytest.mark.parametrize("uri", ["postgresql://mlflow:secret@db/mlflow", "postgresql+psycopg2://mlflow:secret@db/mlflow"])

@@ -128,8 +128,8 @@ def test_packages_with_python(name, version, family, found):
 
 
 SETTINGS = {"mlops_mlflow_url": "https://mlflow.example.com", "mlops_mlflow_address": "mlflow1", "mlops_address": "2001:db8::11",
-            "mlops_mlflow_port": 5000, "mlops_mlflow_scheme": "https", "mlops_mlflow_proxy": True, "mlflow_server_threads": "32",
-            "mlflow_server_request_timeout": 120}  # fmt: skip
+            "mlops_mlflow_port": 5000, "mlops_mlflow_scheme": "https", "mlops_mlflow_proxy": True, "mlops_mlflow_login": "proxy",
+            "mlflow_server_threads": "32", "mlflow_server_request_timeout": 120}  # fmt: skip
 
 
 def test_what_mlflow_is_told():
@@ -140,3 +140,12 @@ def test_what_mlflow_is_told():
     found = FILTERS["mlflow_server_variables"](variables, {**SETTINGS, "mlops_mlflow_proxy": False}, "/g.py")
     assert {"mlflow.example.com", "mlflow1:5000", "[2001:db8::11]:5000", "localhost:5000", "127.0.0.1"} <= set(found["HOSTS"].split(","))
     assert "*" not in found["HOSTS"]
+
+
+def test_what_mlflow_s_own_login_app_is_told():
+    login = {**SETTINGS, "mlops_mlflow_login": "mlflow", "mlops_mlflow_username": "sparkflows", "mlops_mlflow_password": "p",
+             "mlflow_server_default_permission": "EDIT"}  # fmt: skip
+    assert FILTERS["mlflow_server_variables"]({"X": "{guard}"}, login, "/l.py") == {
+        "X": "/l.py", "MLFLOW_AUTH_ADMIN_USERNAME": "sparkflows", "MLFLOW_AUTH_ADMIN_PASSWORD": "p",
+        "MLFLOW_AUTH_DEFAULT_PERMISSION": "EDIT"}  # fmt: skip
+    assert FILTERS["mlflow_server_variables"]({"X": "{guard}"}, SETTINGS, "/g.py") == {"X": "/g.py"}
