@@ -34,7 +34,7 @@ def upgrade_wanted_problems(stack, answer):
 
 
 def common_problems(settings, looked, check_mode):
-    missing = [one["item"] for one in looked if not one["stat"]["exists"]]
+    missing = [one["item"] for one in looked[:2] if not one["stat"]["exists"]]
     if missing and not check_mode:
         yield f"{' and '.join(missing)} is not there, so there is no MLflow: run playbooks/mlflow.yml first."
     absent = [host for host in settings["hosts"] if host not in settings["run"]] if settings["mlops_database_host"] else []
@@ -45,8 +45,15 @@ def common_problems(settings, looked, check_mode):
 
 
 def upgrade_problems(settings, looked, check_mode):
-    """settings: also hosts (of the group mlflow) and run (hosts of this run). looked: what was found of MLflow's Python and of its settings."""
-    return list(common_problems(settings, looked, check_mode))
+    """settings: also hosts (of the group mlflow) and run (hosts of this run). looked: what was found of MLflow's Python, of its settings and of its
+    own login app."""
+    problems = list(common_problems(settings, looked, check_mode))
+    is_there, login, wanted = looked[1]["stat"]["exists"], looked[2]["stat"]["exists"], settings["mlops_mlflow_login"]
+    if is_there and login != (wanted == "mlflow"):
+        now = "mlflow" if login else "proxy"
+        problems.append(f"mlops_mlflow_login is {wanted}, and MLflow runs with {now}: an upgrade changes the release alone, and not who knows the "
+                        f"users. Set it to {now}, run upgrade.yml, and then change it with site.yml.")  # fmt: skip
+    return problems
 
 
 def turns(hosts, hostvars):
@@ -163,6 +170,10 @@ def rollback_problems(settings, looked, plan, check_mode):
     if last and not plan["due"] and plan["wanted"] != stack_of(last["to"]):
         problems.append(f"The last upgrade was from {last['from']} to {last['to']}, and {plan['wanted']} is asked for (upgrade_rollback_to, or "
                         f"mlops_stack): rollback.yml goes back to {stack_of(last['from'])} only.")
+    wanted, then = settings["mlops_mlflow_login"], (last or {}).get("login", "proxy")
+    if plan["due"] and then != wanted:
+        problems.append(f"mlops_mlflow_login is {wanted}, and MLflow ran with {then} before the upgrade, to which it goes back: set it to {then}, "
+                        "run mlflow.yml, and then rollback.yml.")  # fmt: skip
     leader = settings["leader"]
     if not plan["due"] and leader["turn"].get("due") and leader["turn"].get("migrates"):
         problems.append(f"{leader['host']} goes back with the database that this host uses, too, and there is no upgrade of this host that could be "

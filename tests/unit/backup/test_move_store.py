@@ -37,10 +37,18 @@ SQLITE_CONTENT, REAL_FILL = host_stand_in.content, tables.fill
 ODD = "tab\t newline\n return\r \\N \\. ä 'quoted' \"twice\" {} \u2028"
 
 
-def make_tables(uri):
+# Of MLflow's own login app.
+USERS = """
+CREATE TABLE users (id {serial}, username VARCHAR(255) UNIQUE, is_admin BOOLEAN);
+CREATE TABLE alembic_version_auth (version_num VARCHAR(32));
+"""
+
+
+def make_tables(uri, with_users=False):
     schema = re.search("search_path=([a-z0-9_]+)", uri).group(1)
     types = {"serial": "serial PRIMARY KEY", "double": "DOUBLE PRECISION", "bytes": "bytea"}
-    postgresql.ask(uri, f"SET search_path = {schema}; {SCHEMA.format(**types)} {SEEDED} CREATE TABLE alembic_version (version_num varchar(32));"
+    made = (SCHEMA + USERS * with_users).format(**types)
+    postgresql.ask(uri, f"SET search_path = {schema}; {made} {SEEDED} CREATE TABLE alembic_version (version_num varchar(32));"
                         f"INSERT INTO alembic_version VALUES ('{NEWEST}');")  # fmt: skip
 
 
@@ -178,6 +186,16 @@ def test_all_goes_to_the_new_stores(site):
     assert postgresql.ask(site.uri, "INSERT INTO experiments (a) VALUES ('next') RETURNING experiment_id;") == "8"
     assert site.left() == (set(), {"outcome.json", "moved.json", "move-rehearsal.json", "uploaded.jsonl"})
     assert "mlflow@" not in "".join(path.read_text() for path in (site.folder / "state").iterdir())
+
+
+def test_users_of_mlflow_s_own_login_app_go_along(site):
+    made = USERS.format(serial="INTEGER PRIMARY KEY").strip().split("\n")
+    for statement in (*made, "INSERT INTO users VALUES (1, 'sparkflows', 1), (4, 'ana', 0)", "INSERT INTO alembic_version_auth VALUES ('86')"):
+        site.execute(statement)
+    assert site.move()["moved"]
+    assert in_postgresql(site.uri, "users") == ["1|sparkflows|t", "4|ana|f"]
+    assert in_postgresql(site.uri, "alembic_version_auth") == ["86"]
+    assert postgresql.ask(site.uri, "INSERT INTO users (username) VALUES ('next') RETURNING id;") == "5"
 
 
 def test_making_ready_touches_nothing(site):
@@ -334,8 +352,8 @@ def losing(table):
     return fill
 
 
-def other_schema(uri):
-    make_tables(uri)
+def other_schema(uri, with_users=False):
+    make_tables(uri, with_users)
     schema = re.search("search_path=([a-z0-9_]+)", uri).group(1)
     postgresql.ask(uri, f"UPDATE {schema}.alembic_version SET version_num = 'ffff';")
 

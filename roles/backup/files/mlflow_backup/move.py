@@ -197,7 +197,7 @@ class Move(Migration):
         postgresql.drop(uri, schema)
         postgresql.ask(uri, f"CREATE SCHEMA {schema};")
         self.step(state, "Making MLflow's tables in the new database.")
-        release.make_tables(own)
+        release.make_tables(own, tables.has_users(copy))
         revision, wanted = postgresql.revision(uri, schema), database.Sqlite.revision(copy)
         if revision != wanted:
             raise Problem(f"MLflow makes tables with the schema {revision} there, and the database has {wanted}: run playbooks/upgrade.yml first.")

@@ -4,6 +4,8 @@ import os
 import re
 from importlib.util import find_spec
 
+from .problems import Problem
+
 VERSION = re.compile(r"""^VERSION\s*(?::\s*\w+\s*)?=\s*["']([^"']+)""", re.M)
 
 # MLflow 3 tells its makers when it is imported, and all of them ask for git.
@@ -55,12 +57,20 @@ def upgrade(uri):
     db.commands.main(["upgrade", uri], standalone_mode=False)
 
 
-def make_tables(uri):
-    """Those of this release, as MLflow makes them in a database that is new."""
+def make_tables(uri, with_users=False):
+    """Those of this release, as MLflow makes them in a database that is new, and those of its own login app."""
     os.environ.update(QUIET, MLFLOW_TRACKING_URI="")
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    SqlAlchemyStore(uri, "mlflow-artifacts:/").engine.dispose()
+    engine = SqlAlchemyStore(uri, "mlflow-artifacts:/").engine
+    if with_users:
+        try:
+            import mlflow_login
+        except ImportError:
+            raise Problem("The database has users of MLflow's own login app, and MLflow runs without it: set mlops_mlflow_login to mlflow, run "
+                          "playbooks/mlflow.yml, and then this again.") from None
+        mlflow_login.make_tables(engine)
+    engine.dispose()
 
 
 def problems(manifest):

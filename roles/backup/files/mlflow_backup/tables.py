@@ -224,6 +224,12 @@ def read_back(uri, schema, original, path):
         copy.commit()
 
 
+def has_users(path):
+    """Of MLflow's own login app."""
+    with opened(path) as connection:
+        return connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'users'").fetchone()[0] > 0
+
+
 def counts(path):
     """Table -> number of rows, of all that are carried over."""
     with opened(path) as connection:

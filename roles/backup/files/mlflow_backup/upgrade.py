@@ -92,7 +92,10 @@ class Upgrade(Migration):
         with self.made_ready(state):
             if revision != newest:
                 self.rehearse(state, base)
-            state["recorded"] = {**about, "at": state["now"], "parts": parts, "seeded": {}, "previous": self.journal.read(UPGRADED)}
+            # Who knew the users: what serves is put back with it.
+            login = "mlflow" if "MLFLOW_AUTH_ADMIN_USERNAME" in self.instance.environment else "proxy"
+            state["recorded"] = {**about, "at": state["now"], "login": login, "parts": parts, "seeded": {},
+                                 "previous": self.journal.read(UPGRADED)}  # fmt: skip
         return {**about, "due": True}
 
     def rehearse(self, state, base):

@@ -14,6 +14,10 @@ LOCK = "mlflow==1.30.1 \\\n    --hash=sha256:0\npsycopg2-binary==2.9.9 \\\n"
     ("sqlite:////var/lib/mlflow.db", LOCK, None),
     ("postgresql://u:p@db/x", LOCK, None),
     ("postgresql+psycopg2://u:p@db/x", LOCK, None),
+    ("postgresql://u:p@db/x", LOCK + "SQLAlchemy==2.0.58 \\\n", None),
+    ("postgresql://u:canary@db/x", LOCK + "SQLAlchemy==2.1.9 \\\n", "psycopg"),
+    ("postgresql+psycopg2://u:p@db/x", LOCK + "SQLAlchemy==2.1.9 \\\n", None),
+    ("postgresql://u:p@db/x", LOCK + "SQLAlchemy==2.1.9 \\\npsycopg==3.2.1\n", None),
     ("postgresql+pg8000://u:p@db/x", LOCK, "pg8000"),
     ("mysql://u:canary@db/x", LOCK, "mysqlclient"),
     ("mysql+pymysql://u:canary@db/x", LOCK, "pymysql"),
@@ -24,3 +28,10 @@ LOCK = "mlflow==1.30.1 \\\n    --hash=sha256:0\npsycopg2-binary==2.9.9 \\\n"
 def test_driver_is_in_the_lock(uri, lock, missing):
     problems = database_drivers.database_driver_problems(uri, lock, "mlflow_server_backend_store_uri")
     assert [f"no driver ({missing})" in problem and "canary" not in problem for problem in problems] == [True] * bool(missing)
+
+
+def test_another_driver_that_the_stack_has_is_named():
+    (problem,) = database_drivers.database_driver_problems("postgresql://u:canary@db/x", LOCK + "sqlalchemy==2.1.9\n", "x")
+    assert "let it begin with postgresql+psycopg2://, which the stack has" in problem
+    (problem,) = database_drivers.database_driver_problems("mysql://u:canary@db/x", LOCK, "x")
+    assert "let it begin" not in problem

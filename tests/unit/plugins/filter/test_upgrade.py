@@ -13,9 +13,11 @@ FILTERS = FilterModule().filters()
 LIVE = ["/opt/mlflow/current", "/opt/mlflow/java", "/opt/mlflow/python"]
 NOW = ["/opt/mlflow/releases/guide-1.30-aaa", "/usr/lib/jvm/java-8-openjdk-amd64", "/opt/mlflow/pythons/source-1"]
 NEXT = ["/opt/mlflow/releases/mlflow-3-bbb", "/usr/lib/jvm/java-17-openjdk-amd64", "/usr"]
-SETTINGS = {"mlops_database_host": "", "hosts": ["a", "b"], "run": ["a"], "mlops_stack": "mlflow-3", "upgrade_only_rehearse": "false",
+SETTINGS = {"mlops_database_host": "", "hosts": ["a", "b"], "run": ["a"], "mlops_stack": "mlflow-3", "mlops_mlflow_login": "proxy",
+            "upgrade_only_rehearse": "false",
             "upgrade_rollback_to": "", "upgrade_start_timeout": "120", "leader": {"host": "a", "turn": {}}}  # fmt: skip
-THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}}]
+THERE = [{"item": "/opt/mlflow/current/bin/python", "stat": {"exists": True}}, {"item": "/etc/mlflow/mlflow.env", "stat": {"exists": True}},
+         {"item": "/opt/mlflow/libexec/mlflow_login.py", "stat": {"exists": False}}]  # fmt: skip
 LAST = {"from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "at": "20261127T120000Z"}
 OUTCOME = {"upgraded": True, "from": "guide-1.30-aaa", "to": "mlflow-3-bbb", "schema": {"from": "97", "to": "dc"}, "downtime": 12.3,
            "notes": ["A note."], "kept": ["/var/lib/mlflow/db/mlflow.db.before-20261127T120000Z"], "archive": "/a.tar.gz"}  # fmt: skip
@@ -42,6 +44,29 @@ def test_links_that_are_switched():
 def test_settings(changed, words):
     problems = FILTERS["upgrade_problems"]({**SETTINGS, **changed}, THERE, False)
     assert len(problems) == (words is not None) and all(words in problem for problem in problems)
+
+
+@pytest.mark.parametrize(("wanted", "has_login"), [("proxy", True), ("mlflow", False)])
+def test_an_upgrade_does_not_change_who_knows_the_users(wanted, has_login):
+    settings, now = {**SETTINGS, "mlops_mlflow_login": wanted}, "mlflow" if has_login else "proxy"
+    found = [*THERE[:2], {**THERE[2], "stat": {"exists": has_login}}]
+    (problem,) = FILTERS["upgrade_problems"](settings, found, False)
+    assert problem.startswith(f"mlops_mlflow_login is {wanted}, and MLflow runs with {now}") and f"Set it to {now}, run upgrade.yml" in problem
+    assert FILTERS["upgrade_problems"]({**settings, "mlops_mlflow_login": now}, found, False) == []
+    # A host without MLflow has none of it.
+    assert FILTERS["upgrade_problems"](settings, [{**one, "stat": {"exists": False}} for one in THERE], True) == []
+
+
+@pytest.mark.parametrize(("then", "wanted"), [("proxy", "mlflow"), ("mlflow", "proxy"), (None, "mlflow")])
+def test_a_rollback_goes_back_to_who_knew_the_users(then, wanted):
+    record = {**LAST, **({"login": then} if then else {})}
+    settings = {**SETTINGS, "mlops_stack": "guide-1.30", "mlops_mlflow_login": wanted}
+    plan = FILTERS["rollback_plan"](json.dumps(record), settings)
+    (problem,) = FILTERS["rollback_problems"](settings, THERE, plan, False)
+    assert problem.startswith(f"mlops_mlflow_login is {wanted}, and MLflow ran with {then or 'proxy'} before the upgrade")
+    assert FILTERS["rollback_problems"]({**settings, "mlops_mlflow_login": then or "proxy"}, THERE, plan, False) == []
+    # Where nothing is to be undone, nothing is asked of it.
+    assert FILTERS["rollback_problems"](settings, THERE, {**plan, "due": False, "wanted": "mlflow-3"}, False) == []
 
 
 def test_who_makes_the_database_anew():
