@@ -1,4 +1,4 @@
-"""MLflow's own login app behind the proxy: who gets in, and that users come through a backup and a restore, and what becomes of a changed password."""
+"""MLflow's own login app behind the proxy: who gets in, users through a backup and a restore, and a password that somebody has changed."""
 
 import json
 import subprocess
