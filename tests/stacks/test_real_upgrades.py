@@ -14,12 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from ansible_collections.sparkflows.mlops.plugins.plugin_utils.mlflow_server import mlflow_server_variables
 from playbook_run import PROJECT
-from test_real_servers import FILES, GUARD, SETTINGS, Release, free_port
+from test_real_logins import ANA, EXPERIMENT, LOGIN, USERS, Mlflow
+from test_real_servers import API, FILES, GUARD, SETTINGS, Release, free_port
 
 sys.path.insert(0, str(PROJECT / "roles/backup/files"))
 # Where there are several Pythons.
@@ -38,13 +40,15 @@ def fixture_releases():
 class Site:
     """An MLflow host in a folder, with a server that runs."""
 
-    def __init__(self, folder, releases, stack):
+    def __init__(self, folder, releases, stack, settings=SETTINGS, config=GUARD):
         self.folder, self.releases, self.port = folder, releases, free_port()
+        self.settings, self.config = settings, config
         self.url, self.live = f"http://127.0.0.1:{self.port}", stack
         for name in ("etc", "artifacts", "db", "archives", "bin", "releases"):
             (folder / name).mkdir()
         (folder / "bin/systemctl").symlink_to(HERE / "systemctl")
-        shutil.copy(FILES / "mlflow_schema.py", folder)
+        for name in ("mlflow_schema.py", "mlflow_login.py", "mlflow_guard.py"):
+            shutil.copy(FILES / name, folder)
         for name, release in releases.items():
             # As a release is called.
             (folder / "releases" / f"{name}-0").symlink_to(release.home)
@@ -58,7 +62,7 @@ class Site:
         self.systemctl("start")
 
     def env(self, stack):
-        told = mlflow_server_variables(self.releases[stack].data["mlflow_server"]["environment"], SETTINGS, str(GUARD))
+        told = mlflow_server_variables(self.releases[stack].data["mlflow_server"]["environment"], self.settings, str(self.config))
         told.update(MLFLOW_BACKEND_STORE_URI=f"sqlite:///{self.folder}/db/mlflow.db", MLFLOW_ARTIFACTS_DESTINATION=f"{self.folder}/artifacts",
                     MLFLOW_HOST="127.0.0.1", MLFLOW_PORT=str(self.port), MLFLOW_WORKERS="1", MLFLOW_GUARD_SEARCH_TERMS="32",
                     MLFLOW_GUARD_ROOTS=json.dumps([f"{self.folder}/artifacts"]))  # fmt: skip
@@ -95,7 +99,7 @@ class Site:
         target.parent.mkdir(parents=True)
         target.write_text(self.env(stack))
         told = {"links": {f"{self.folder}/current": f"{self.folder}/releases/{stack}-0"}, "staged": str(staged), "absent": [],
-                "archive": "", "wanted": {"start_timeout": 120}}  # fmt: skip
+                "archive": "", "leads": True, "wanted": {"start_timeout": 120}}  # fmt: skip
         assert self.program(stack, "prepare-upgrade", told=told)["due"]
         shutil.rmtree(staged)
         return self.program(stack, "switch")
@@ -105,14 +109,20 @@ class Site:
         return self.program(stack, "switch")
 
 
-@pytest.fixture(name="site")
-def fixture_site(tmp_path, releases):
-    one = Site(tmp_path, releases, "guide-1.30")
+@contextmanager
+def serving(*arguments):
+    one = Site(*arguments)
     try:
         services.Server(one.url).wait(120)
         yield one
     finally:
         one.systemctl("stop")
+
+
+@pytest.fixture(name="site")
+def fixture_site(tmp_path, releases):
+    with serving(tmp_path, releases, "guide-1.30") as one:
+        yield one
 
 
 def same(then, now):
@@ -150,3 +160,23 @@ def test_all_is_kept_on_the_way_and_back(site, ways):
         print(f"back to {stack}: away {outcome['downtime']} s, since {outcome['since']['rows']}")
         assert outcome["since"]["rows"]["runs"] > 10 and os.path.exists(outcome["file"])
         same(contents[-1], site.content(stack))
+
+
+def test_users_go_along_and_back(releases, tmp_path):
+    settings = {**LOGIN, "mlflow_server_default_permission": "NO_PERMISSIONS"}
+    with serving(tmp_path, releases, "mlflow-2", settings, FILES / "mlflow_login.py") as site:
+        server, ben = Mlflow(site.url), ("ben", "a long word of ben's")
+        server.as_admin("POST", USERS + "create", {"username": ANA[0], "password": ANA[1]})
+        number, other = (server.as_admin("POST", EXPERIMENT + "create", {"name": name})["experiment_id"] for name in ("hers", "another"))
+        server.as_admin("POST", EXPERIMENT + "permissions/create", {"experiment_id": number, "username": ANA[0], "permission": "EDIT"})
+
+        def is_as_it_was():
+            allowed = server.as_user(ANA, "POST", API + "experiments/set-experiment-tag", {"experiment_id": number, "key": "k", "value": "v"})
+            return allowed[0] == 200 and server.as_user(ANA, "GET", f"{EXPERIMENT}get?experiment_id={other}")[0] == 403
+
+        assert is_as_it_was()
+        assert site.upgrade("mlflow-3")["upgraded"] and is_as_it_was()
+        server.as_admin("POST", USERS + "create", {"username": ben[0], "password": ben[1]})
+        outcome = site.roll_back("mlflow-2")
+        assert outcome["rolled_back"] and is_as_it_was() and server.as_user(ben, "GET", "/mlops-login")[0] == 401
+        assert outcome["since"]["rows"]["users"] == 1 and '"ben"' in Path(outcome["file"]).read_text(encoding="utf-8")
