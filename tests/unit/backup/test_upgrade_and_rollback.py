@@ -45,6 +45,15 @@ def test_making_ready_touches_nothing(site, capsys):
     assert site.state() == site.old and site.left() == (set(), {"rehearsal.json"})
 
 
+@pytest.mark.parametrize(("line", "login"), [("", "proxy"), ('MLFLOW_AUTH_ADMIN_USERNAME="sparkflows"\n', "mlflow")])
+def test_who_knew_the_users_is_written_down(site, line, login):
+    """For a rollback, which goes back to that."""
+    env = site.folder / "etc/mlflow.env"
+    env.write_text(env.read_text() + line)
+    site.upgrade()
+    assert json.loads((site.folder / "state/upgraded.json").read_text())["login"] == login
+
+
 def test_where_all_is_there_nothing_is_due(site):
     site.upgrade()
     used = site.state()
