@@ -183,7 +183,7 @@ def test_a_host_that_goes_down_while_it_switches(mlflow, archive, killed_at):
     # What was restored lies in its place, MLflow is stopped, and nobody has proven it.
     killed_at("Starting", recovered=False)
     assert not mlflow.service("mlflow").is_running
-    assert "A restore was cut off" in mlflow.run(f"{PROGRAM} create").stderr
+    assert "The last restore on this host was cut off" in mlflow.run(f"{PROGRAM} create").stderr
     subprocess.run(["docker", "restart", "--time", "5", HOST], check=True, stdout=subprocess.DEVNULL)
     mlflow.run_expect([0], "timeout 120 bash -c 'until (echo > /dev/tcp/127.0.0.1/5000) 2>&-; do sleep 0.5; done'")
     assert content(TRACKING) == before

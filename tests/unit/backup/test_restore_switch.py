@@ -277,8 +277,8 @@ def test_where_there_was_nothing(site, fails):
 
 
 def test_no_backup_of_what_was_cut_off(site):
-    journal.Journal(site.host.settings).write({"step": journal.SWITCHING})
-    with pytest.raises(Problem, match="was cut off on this host, so that what is there is no state to keep: run its playbook"):
+    journal.Journal(site.host.settings).write({"kind": "restore", "step": journal.SWITCHING})
+    with pytest.raises(Problem, match="The last restore on this host was cut off, so that what is there is no state to keep: run its playbook"):
         create.create(site.host.settings)
 
 

@@ -1,15 +1,17 @@
 """A host goes to another release with all that it has, or all is as it was; and back again, with what was logged since in a file."""
 
 import json
+import re
 import sqlite3
 import stat
 from contextlib import closing
+from pathlib import Path
 
 import host_stand_in
 import pytest
 import s3_stand_in
 from host_stand_in import NEWEST, OLDER, fails_once
-from mlflow_backup import command, database, entries, journal, release, scratch, services, upgrade
+from mlflow_backup import command, create, database, entries, journal, release, scratch, services, upgrade
 from mlflow_backup.problems import Problem
 from upgrade_site import NEW, NOON, OLD, STAMP, UNITS, Site, each_kill, is_new
 
@@ -325,13 +327,54 @@ def test_rolled_back_step_by_step(site):
     assert site.roll_back(NOON + 180)["to"] == OLD and site.state() == site.old
 
 
-def test_a_rollback_without_the_database_of_then(site):
-    site.upgrade()
-    used = site.state()
-    (site.folder / KEPT).unlink()
-    with pytest.raises(Problem, match=rf"{KEPT}, is not there any more. .* is /a.tar.gz"):
+def test_a_rollback_takes_from_the_archive_what_was_not_kept(site):
+    site.lose_what_was_kept()
+    outcome = site.roll_back()
+    assert site.state() == site.old
+    assert re.fullmatch(rf"The database from before the upgrade, .*/{KEPT}, is not there any more, so it was taken from {site.told['archive']}, .*",
+                        outcome["notes"][0])  # fmt: skip
+    header, *saved = lines(Path(outcome["file"]))
+    assert saved == [{"table": "runs", "row": {"a": name}} for name in ("between", "since")] and header["rows"] == outcome["since"]["rows"]
+    # As if it had been kept.
+    assert site.rows(site.folder / KEPT) == site.old[0] and stat.S_IMODE((site.folder / KEPT).stat().st_mode) == 0o640
+    assert site.left() == ({KEPT, "mlflow.db.before-20261127T120100Z"}, {"outcome.json", "rehearsal.json"})
+
+
+def no_archive(site):
+    Path(site.told["archive"]).unlink()
+    return f"{KEPT}, is not there any more, nor is the archive that was made before it, {site.told['archive']}: bring that back there"
+
+
+def damaged_archive(site):
+    path = Path(site.told["archive"])
+    path.write_bytes(path.read_bytes()[:-200])
+    return f"{path} is damaged"
+
+
+def archive_from_after_it(site):
+    Path(create.create(site.host.settings, NOON + 30)["archive"]).rename(site.told["archive"])
+    return f"{site.told['archive']} is no archive from before the upgrade: its database has the schema {NEWEST} instead of {OLDER}"
+
+
+def no_room(site):
+    site.host.settings["minimum_free_mb"] = 10**9
+    return "There is not enough room beside what is there"
+
+
+def another_kind(site):
+    record = site.folder / "state/upgraded.json"
+    text = record.read_text().replace('"kind": "sqlite"', '"kind": "schema"')
+    record.write_text(text.replace(f'"live": "{site.host.database}"', '"live": "public"'))
+    return f"MLflow's database is another one than at the upgrade, when it was public. The archive from before it, {site.told['archive']}, can be"
+
+
+@pytest.mark.parametrize("broken", [no_archive, damaged_archive, archive_from_after_it, no_room, another_kind])
+def test_a_rollback_that_finds_no_database_of_then(site, broken):
+    site.lose_what_was_kept()
+    used, words = site.state(), broken(site)
+    with pytest.raises(Problem, match=re.escape(words)):
         site.roll_back()
-    assert site.state() == used and "state.json" not in site.left()[1]
+    assert site.state() == used and site.left() == (set(), {"upgraded.json", "rehearsal.json"})
 
 
 @pytest.mark.parametrize("name", ["start", "classes"])
@@ -352,6 +395,15 @@ def test_a_rollback_that_fails_is_put_back(site, monkeypatch, name):
     host_stand_in.stand_in(monkeypatch.setattr, site.folder)
     site.roll_back(NOON + 120)
     assert site.state() == site.old
+
+
+def test_a_rollback_that_is_killed_while_it_takes_the_database_from_the_archive(site):
+    site.lose_what_was_kept()
+    used, told = site.state(), {"wanted": {"start_timeout": 0}}
+    for number in each_kill(site, "rollback", told, steps=1):
+        assert site.state() == used, number
+        assert site.run("prepare-rollback", told=told)[1] == 0 and site.run("switch")[1] == 0
+        assert site.state() == site.old and site.outcome()["since"]["rows"] == {"runs": 2}, number
 
 
 def test_a_rollback_that_is_killed_before_each_effect(site):
@@ -381,7 +433,7 @@ def test_an_interrupted_upgrade_is_put_back_by_whatever_comes_next(site, monkeyp
         one.switch()
     monkeypatch.undo()
     host_stand_in.stand_in(monkeypatch.setattr, site.folder)
-    assert site.state() != site.old and journal.Journal(site.host.settings).is_open
+    assert site.state() != site.old and journal.Journal(site.host.settings).open_kind == "upgrade"
     with pytest.raises(Problem, match="There is no upgrade"):
         upgrade.Rollback(site.host.settings).prepare({"wanted": {"start_timeout": 0}}, NOON)
     assert site.state() == site.old

@@ -7,7 +7,7 @@ from pathlib import Path
 import host_stand_in
 import pytest
 from host_stand_in import NEWEST, OLDER, fails_once
-from mlflow_backup import database, entries, postgresql, release, rows, scratch, services, switch, upgrade
+from mlflow_backup import create, database, entries, postgresql, release, rows, scratch, services, switch, upgrade
 from mlflow_backup.problems import Problem
 from real_postgresql import admin, schemas, somebody_connected
 from upgrade_site import NEW, NOON, OLD, UNITS, Site, each_kill
@@ -46,6 +46,12 @@ class SchemaSite(Site):
         for table, row in map(json.loads, postgresql.ask(self.uri, script).splitlines()):
             found.setdefault(table, []).append(row)
         return {table: sorted(found.get(table, [])) for table in tables}
+
+    def log_one(self, name):
+        self.execute("INSERT INTO runs (a, experiment_id) VALUES (?, 1)", name)
+
+    def forget(self):
+        postgresql.drop(self.uri, BEFORE)
 
     def again(self, pristine):
         # Of the hosts' own databases PostgreSQL makes a copy in a moment.
@@ -216,13 +222,24 @@ def test_a_schema_whose_name_is_quoted(site):
     assert site.roll_back()["rolled_back"] and site.rows('"My Own"') == before
 
 
-def test_a_rollback_without_the_schema_of_then(site):
-    site.upgrade()
+def test_a_rollback_takes_from_the_archive_what_was_not_kept(site):
+    site.lose_what_was_kept()
+    outcome = site.roll_back()
+    assert site.state() == site.old and site.rows(BEFORE) == site.old[0]
+    assert outcome["notes"] == [f"The database from before the upgrade, {BEFORE}, is not there any more, so it was taken from "
+                                f"{site.told['archive']}, and what was logged between that and the upgrade counts as logged since"]  # fmt: skip
+    _header, *lines = (json.loads(line) for line in Path(outcome["file"]).read_text(encoding="utf-8").splitlines())
+    assert sorted(line["row"]["a"] for line in lines) == ["between", "since"]
+    assert schemas(site.uri) == {"public", BEFORE, "mlflow_before_20261127t120100z"}
+
+
+def test_an_archive_from_after_the_upgrade(site):
+    site.lose_what_was_kept()
     used = site.state()
-    postgresql.drop(site.uri, BEFORE)
-    with pytest.raises(Problem, match=f"{BEFORE}, is not there any more. .* is /a.tar.gz"):
+    Path(create.create(site.host.settings, NOON + 30)["archive"]).rename(site.told["archive"])
+    with pytest.raises(Problem, match=f"is no archive from before the upgrade: its database has the schema {NEWEST} instead of {OLDER}"):
         site.roll_back()
-    assert site.state() == used
+    assert site.state() == used and schemas(site.uri) == {"public"} and site.left()[1] == {"upgraded.json", "rehearsal.json"}
 
 
 def test_what_it_takes_is_loaded_before_links_go_back(site, monkeypatch):
@@ -270,9 +287,19 @@ def test_an_upgrade_that_is_killed_before_each_effect(site):
     ends_well(site, "upgrade", site.told, site.old, lambda done: {"public", *kept(site, done)}, lambda state: is_new(site, state))
 
 
+def test_a_rollback_that_is_killed_while_it_takes_the_database_from_the_archive(site):
+    site.lose_what_was_kept()
+    used, told = site.state(), {"wanted": {"start_timeout": 0}}
+    for number in each_kill(site, "rollback", told, steps=1):
+        assert site.state() == used, number
+        assert site.run("prepare-rollback", told=told)[1] == 0 and site.run("switch")[1] == 0
+        assert site.state() == site.old and site.outcome()["since"]["rows"] == {"runs": 2}, number
+        assert schemas(site.uri) == {"public", BEFORE, *kept(site, True)}, number
+
+
 def test_a_rollback_that_is_killed_before_each_effect(site):
     site.upgrade()
-    site.execute("INSERT INTO runs VALUES ('since', 1, 'default')")
+    site.log_one("since")
     used = site.state()
     ends_well(site, "rollback", {"wanted": {"start_timeout": 0}}, used, lambda done: {"public", BEFORE, *kept(site, done)},
               lambda state: state == site.old)  # fmt: skip

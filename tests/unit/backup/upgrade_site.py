@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import host_stand_in
 from host_stand_in import NEWEST, OLDER
-from mlflow_backup import upgrade
+from mlflow_backup import create, upgrade
 
 UNITS = {"mlflow.service": "active", "fire-mlops-server.service": "active", "mlflow-gc.timer": "inactive", "mlflow-model@churn.service": "active"}
 NOON, STAMP = 1_795_780_800, "20261127T120000Z"
@@ -94,6 +94,20 @@ class Site:
         self.execute("UPDATE params SET a = 'changed'")
         self.execute("DELETE FROM tags")
 
+    def lose_what_was_kept(self):
+        """After an upgrade, before which something was logged that the archive has not."""
+        self.told["archive"] = create.create(self.host.settings, NOON - 60)["archive"]
+        self.log_one("between")
+        self.upgrade()
+        self.log_one("since")
+        self.forget()
+
+    def log_one(self, name):
+        self.execute("INSERT INTO runs VALUES (?)", name)
+
+    def forget(self):
+        (self.folder / f"mlflow.db.before-{STAMP}").unlink()
+
     def outcome(self):
         return json.loads((self.folder / "state/outcome.json").read_text())
 
@@ -118,14 +132,14 @@ def is_new(site, state):
     )
 
 
-def each_kill(site, kind, told):
-    """Kills a run before each of its effects. How many came before."""
+def each_kill(site, kind, told, steps=2):
+    """Kills a run before each of its effects. How many came before. steps: 1 for what makes ready, 2 for the switch too."""
     pristine = site.pristine("pristine")
     effects = [site.run("prepare-" + kind, told=told)]
     prepared = site.pristine("prepared")
     effects.append(site.run("switch"))
     assert [status for _count, status in effects] == [0, 0] and effects[1][0] > site.EFFECTS
-    for step, (count, _status) in enumerate(effects):
+    for step, (count, _status) in enumerate(effects[:steps]):
         for number in range(count):
             site.again(prepared if step else pristine)
             killed = site.run("switch", kill_at=number) if step else site.run("prepare-" + kind, told=told, kill_at=number)

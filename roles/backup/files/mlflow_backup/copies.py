@@ -7,9 +7,10 @@ import os
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager
 
-from . import database, judge, locations, postgresql, release, rows, scratch
-from .account import acting_as
-from .places import make_staged, staged_folder
+from . import archive, database, judge, locations, postgresql, release, rows, scratch
+from .account import acting_as, beside
+from .disk import sync_folder
+from .places import make_staged, place_of, remove, staged_folder
 from .problems import Problem
 
 
@@ -31,6 +32,20 @@ class Copies:
     def part(self, now):
         """Of the journal."""
         return {"kind": self.kind, "live": self.live, "staged": self.staged, "before": self.before(now), "had": True}
+
+    def bring_back(self, path, where, revision):
+        """The database of an archive, which must have this revision, is there then as if it had been kept."""
+        try:
+            manifest = self.unpack(path)
+            found = manifest["database"]
+            if found["revision"] != revision:
+                raise Problem(f"{path} is no archive from before the upgrade: its database has the schema {found['revision']} instead of {revision}.")
+            self.keep(manifest, where)
+        finally:
+            self.tidy()
+
+    def tidy(self):
+        place_of(self.part(""), self.account, self.instance).discard()
 
     def upgrade(self, where):
         with self.as_account():
@@ -95,6 +110,17 @@ class FileCopies(Copies):
     def stage(self, source):
         make_staged(self.kind, self.live, self.account)
         self.copy(source, self.staged)
+
+    def unpack(self, path):
+        make_staged(self.kind, self.live, self.account)
+        return archive.read(path, {database.Sqlite.member: self.staged}.get, self.as_account)
+
+    def keep(self, manifest, where):
+        with self.as_account():
+            scratch.take(manifest, self.staged)
+        with beside(self.live, self.account):
+            os.rename(self.staged, where)
+            sync_folder(os.path.dirname(where))
 
     def stage_twice(self):
         """One copy of what serves, and one of that. Where the first is."""
@@ -174,11 +200,21 @@ class SchemaCopies(Copies):
             for schema in targets:
                 postgresql.load(self.uri, self.dump, schema)
         finally:
-            if os.path.exists(self.dump):
-                os.unlink(self.dump)
+            remove(self.dump)
 
     def stage(self, source):
         self.load(source, self.staged)
+
+    def unpack(self, path):
+        return archive.read(path, {database.Postgresql.member: self.dump}.get)
+
+    def keep(self, manifest, where):
+        scratch.load(manifest, self.dump, self.uri, self.staged)
+        postgresql.rename(self.uri, self.staged, where)
+
+    def tidy(self):
+        super().tidy()
+        remove(self.dump)
 
     def stage_twice(self):
         """From one dump, so that both have the same. Where the one is that stays as it was."""

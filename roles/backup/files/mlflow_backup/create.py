@@ -18,9 +18,10 @@ MEGABYTE = 1024**2
 
 
 def create(settings, now=None):
-    if Journal(settings).is_open:
-        raise Problem("A restore, an upgrade or a move was cut off on this host, so that what is there is no state to keep: run its playbook again, "
-                      "which puts it right first.")
+    cut_off = Journal(settings).open_kind
+    if cut_off:
+        raise Problem(f"The last {cut_off} on this host was cut off, so that what is there is no state to keep: run its playbook again, which puts "
+                      "it right first.")
     now, instance, directory = now or time.time(), Instance(settings), settings["directory"]
     kind = database.kind_of(instance.database_uri)
     check_room(settings, *sizes(settings, instance, kind))

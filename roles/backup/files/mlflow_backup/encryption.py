@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 from .database import need
 from .problems import Problem
@@ -43,3 +44,14 @@ def plain(path, folder):
     if done.returncode:
         raise Problem(f"{encrypted} No key of this account can ({' '.join(done.stderr.split())}).")
     return target
+
+
+@contextmanager
+def decrypted(path, folder):
+    """Where the archive can be read, for as long as it is."""
+    readable = plain(path, folder)
+    try:
+        yield readable
+    finally:
+        if readable != path:
+            os.unlink(readable)

@@ -43,6 +43,7 @@ class Journal:
         sync_folder(self.folder)
 
     @property
-    def is_open(self):
-        """Whether a switch was begun and neither finished nor put back."""
-        return (self.read() or {}).get("step") == SWITCHING
+    def open_kind(self):
+        """Of the switch that was begun and neither finished nor put back, or nothing."""
+        state = self.read() or {}
+        return state["kind"] if state.get("step") == SWITCHING else ""

@@ -220,6 +220,10 @@ def switch(uri, live, staged, before):
     ask(uri, script, transaction=True)
 
 
+def rename(uri, schema, name):
+    ask(uri, f"ALTER SCHEMA {schema} RENAME TO {name};")
+
+
 def is_empty_schema(uri, schema):
     """Whether this schema is there without MLflow's tables."""
     return has_schema(uri, schema) and not has_tables(uri, schema)

@@ -7,7 +7,7 @@ import os
 
 from . import archive, artifacts, database, judge, postgresql, release, scratch, services
 from .account import acting_as
-from .encryption import plain
+from .encryption import decrypted
 from .places import STAGED, make_staged, staged_folder
 from .problems import Damaged, Problem
 from .switch import CONTENT, OUTCOME, Switch, stamp, tell
@@ -78,15 +78,11 @@ class Restore(Switch):
         def place_of_root(name):
             return self.journal.path(os.path.basename(name)) if name in (database.Postgresql.member, LISTED) else None
 
-        path = plain(path, self.journal.folder)
-        try:
+        with decrypted(path, self.journal.folder) as readable:
             if "sqlite" in targets or "artifacts" in targets:
-                manifest = archive.read(path, place, lambda: acting_as(self.account))
+                manifest = archive.read(readable, place, lambda: acting_as(self.account))
             if "schema" in targets or state["about"]["manifest"]["artifacts"]["kept"] == "by reference":
-                manifest = archive.read(path, place_of_root)
-        finally:
-            if path != state["about"]["archive"]:
-                os.unlink(path)
+                manifest = archive.read(readable, place_of_root)
         if archive.identity(manifest) != state["about"]["identity"]:
             raise Damaged(f"{state['about']['archive']} is another archive than the one that was looked at.")
         return manifest
@@ -98,10 +94,7 @@ class Restore(Switch):
         if part["kind"] == "sqlite":
             uri, account = "sqlite:///" + part["staged"], self.account
             with acting_as(account):
-                # As MLflow makes it; the copy of the backup was root's alone.
-                os.chmod(part["staged"], 0o640)
-                revision, counts = database.Sqlite.count(part["staged"])
-            scratch.compare(manifest, {"revision": revision, "counts": counts})
+                scratch.take(manifest, part["staged"])
         else:
             uri, account = postgresql.uri_of(self.instance.database_uri, part["staged"]), (0, 0)
             dump = self.journal.path(os.path.basename(database.Postgresql.member))

@@ -31,6 +31,13 @@ def verify(manifest, copy, uri, host):
     return "loaded into a schema of its own beside MLflow's tables, opened by a scratch instance of MLflow, and counted there"
 
 
+def take(manifest, path):
+    """A file of SQLite as MLflow makes it, with what the manifest says: the copy of the backup was root's alone."""
+    os.chmod(path, 0o640)
+    revision, counts = database.Sqlite.count(path)
+    compare(manifest, {"revision": revision, "counts": counts})
+
+
 def load(manifest, copy, uri, schema):
     """A dump in a schema of its own, with what the manifest says."""
     postgresql.load(uri, copy, schema)

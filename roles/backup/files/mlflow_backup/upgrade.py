@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from . import artifacts, bucket, copies, entries, release, rows, services
 from .account import acting_as
+from .encryption import decrypted
 from .problems import Problem
 from .rotation import of_host
 from .switch import CONTENT, OUTCOME, Switch, stamp, tell
@@ -148,30 +149,43 @@ class Rollback(Migration):
     kind = "rollback"
 
     def look(self, now=None):
-        """The upgrade that is undone, what is to be changed, and what was logged since."""
+        """The upgrade that is undone, what is to be changed, what was logged since, and what is to be said."""
         upgraded = self.journal.read(UPGRADED)
         if not upgraded:
             raise Problem("There is no upgrade of this host that could be rolled back: upgrade.yml has made none, or it was rolled back already.")
         *migrated, changed = upgraded["parts"]
-        parts, since = [entries.back(changed)], {}
+        parts, since, notes = [entries.back(changed)], {}, []
         for part in migrated:
             base = self.copies()
-            if base.kind != part["kind"] or not base.is_there(part["before"]):
-                raise Problem(f"The database from before the upgrade, {part['before']}, is not there any more. The archive that was made before it "
-                              f"is {upgraded['archive'] or 'not known'}: have playbooks/mlflow.yml set MLflow up with the stack of then and an empty "
-                              "database, and bring the archive back with restore.yml.")
+            if base.kind != part["kind"]:
+                raise Problem(f"MLflow's database is another one than at the upgrade, when it was {part['live']}. The archive from before it, "
+                              f"{upgraded['archive']}, can be brought back to a host with such a one: playbooks/mlflow.yml with the stack of then, "
+                              "and restore.yml.")
+            if not base.is_there(part["before"]):
+                notes.append(self.bring_back(base, part["before"], upgraded))
             parts.insert(0, {**base.part(stamp(now)), "source": part["before"]})
             with base.side_by_side(part["before"], base.live) as both:
                 since = rows.since(both, upgraded["seeded"])
-        return upgraded, parts, since
+        return upgraded, parts, since, notes
+
+    def bring_back(self, base, where, upgraded):
+        """Somebody has removed what was kept. The archive was made a little earlier: what was logged until the upgrade counts as logged since."""
+        path, gone = upgraded["archive"], f"The database from before the upgrade, {where}, is not there any more"
+        if not os.path.exists(path):
+            raise Problem(f"{gone}, nor is the archive that was made before it, {path}: bring that back there from where it was carried to.")
+        tell(f"{gone}. Unpacking {path}, which has it.")
+        base.check_room(1)
+        with decrypted(path, self.journal.folder) as readable:
+            base.bring_back(readable, where, upgraded["schema"]["from"])
+        return f"{gone}, so it was taken from {path}, and what was logged between that and the upgrade counts as logged since"
 
     def prepare(self, told, now=None):
         self.recover()
         self.journal.remove(OUTCOME)
-        upgraded, parts, since = self.look(now)
+        upgraded, parts, since, notes = self.look(now)
         about = {"from": upgraded["to"], "to": upgraded["from"], "since": since, "upgraded": upgraded["at"], "file": ""}
         state = self.begin(now, {"keep_previous": True, **told["wanted"]}, parts, about, record=UPGRADED, recorded=upgraded["previous"],
-                           seeded=upgraded["seeded"])  # fmt: skip
+                           seeded=upgraded["seeded"], notes=notes)  # fmt: skip
         with self.made_ready(state):
             for part in parts[:-1]:
                 base = self.copies()
