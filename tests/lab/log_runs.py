@@ -1,8 +1,9 @@
-"""Logs runs until a file appears, in the lab: metrics with steps, params, tags, nested runs, artifacts, versions of a model.
+"""Logs runs until a file appears: metrics with steps, odd values, long ones, params, tags, nested runs, artifacts, versions of a model.
 
     log_runs.py TRACKING_URI LEAST_RUNS END_FILE [MEGABYTES]    with them: one more artifact, of that size
 """
 
+import math
 import os
 import sys
 import tempfile
@@ -13,10 +14,12 @@ from mlflow.tracking import MlflowClient
 
 def log(number, folder):
     with mlflow.start_run(run_name=f"run {number}"):
-        mlflow.log_params({"depth": number, "text": f"ä'\"\\ {number}"})
-        mlflow.set_tags({"odd": number % 2, "note": f"line one\nline two {number}"})
+        mlflow.log_params({"depth": number, "text": f"ä'\"\\ {number}", "long": "x" * 500})
+        mlflow.set_tags({"odd": number % 2, "note": f"line one\nline two {number}", "long": "ü" * 4000})
         for step in range(5):
             mlflow.log_metric("loss", 1 / (number + step + 1), step=step)
+        for value in (math.nan, math.inf, -math.inf):
+            mlflow.log_metric("odd one", value, step=-1)
         path = os.path.join(folder, f"file {number}.bin")
         with open(path, "wb") as file:
             file.write(os.urandom(1000 + number))
@@ -56,4 +59,5 @@ def main():
     print(number)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,8 @@ def content_of(client, run):
             "info": {key: value for key, value in dict(run.info).items() if key != "artifact_uri"},
             "params": run.data.params,
             "tags": run.data.tags,
-            "metrics": {name: sorted(values) for name, values in metrics.items()},
+            # As texts, for NaN is neither less nor more.
+            "metrics": {name: sorted(values, key=str) for name, values in metrics.items()},
             "artifacts": dict(artifacts(client, run, folder)),
         }
 

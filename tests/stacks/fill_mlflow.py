@@ -3,31 +3,17 @@
     fill_mlflow.py TRACKING_URI RUNS [runs]    with runs: no models, which clients of 1.30 cannot register with a server of 3
 """
 
-import math
-import os
 import sys
 import tempfile
+from pathlib import Path
 
 import mlflow
 from mlflow.tracking import MlflowClient
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "lab"))
+from log_runs import log  # noqa: E402 - its folder is known only now
+
 STAGES = ["Archived", "Staging", "Production", "None"]
-
-
-def log(number, folder):
-    with mlflow.start_run(run_name=f"run {number}"):
-        mlflow.log_params({"depth": number, "text": f"ä'\"\\ {number}", "long": "x" * 500})
-        mlflow.set_tags({"odd": number % 2, "note": f"line one\nline two {number}", "long": "ü" * 4000})
-        for step in range(5):
-            mlflow.log_metric("loss", 1 / (number + step + 1), step=step)
-        for value in (math.nan, math.inf, -math.inf):
-            mlflow.log_metric("odd one", value, step=-1)
-        path = os.path.join(folder, f"file {number}.bin")
-        with open(path, "wb") as file:
-            file.write(os.urandom(1000 + number))
-        mlflow.log_artifact(path, "outputs/of it")
-        with mlflow.start_run(nested=True):
-            mlflow.log_metric("inner", number)
 
 
 def main():

@@ -10,7 +10,7 @@ from host_stand_in import NEWEST, OLDER, fails_once
 from mlflow_backup import create, database, entries, postgresql, release, rows, scratch, services, switch, upgrade
 from mlflow_backup.problems import Problem
 from real_postgresql import admin, schemas, somebody_connected
-from upgrade_site import NEW, NOON, OLD, UNITS, Site, each_kill
+from upgrade_site import NEW, NOON, OLD, UNITS, Site, each_kill, killed_while_it_takes_from_the_archive
 
 BEFORE = "mlflow_before_20261127t120000z"
 # What every MLflow has, and what the tables of the tests have not.
@@ -288,12 +288,7 @@ def test_an_upgrade_that_is_killed_before_each_effect(site):
 
 
 def test_a_rollback_that_is_killed_while_it_takes_the_database_from_the_archive(site):
-    site.lose_what_was_kept()
-    used, told = site.state(), {"wanted": {"start_timeout": 0}}
-    for number in each_kill(site, "rollback", told, steps=1):
-        assert site.state() == used, number
-        assert site.run("prepare-rollback", told=told)[1] == 0 and site.run("switch")[1] == 0
-        assert site.state() == site.old and site.outcome()["since"]["rows"] == {"runs": 2}, number
+    for number in killed_while_it_takes_from_the_archive(site):
         assert schemas(site.uri) == {"public", BEFORE, *kept(site, True)}, number
 
 

@@ -132,6 +132,17 @@ def is_new(site, state):
     )
 
 
+def killed_while_it_takes_from_the_archive(site):
+    """A rollback for which nothing was kept, killed before each of its effects until it is ready. The one after it finishes."""
+    site.lose_what_was_kept()
+    used, told = site.state(), {"wanted": {"start_timeout": 0}}
+    for number in each_kill(site, "rollback", told, steps=1):
+        assert site.state() == used, number
+        assert site.run("prepare-rollback", told=told)[1] == 0 and site.run("switch")[1] == 0
+        assert site.state() == site.old and site.outcome()["since"]["rows"] == {"runs": 2}, number
+        yield number
+
+
 def each_kill(site, kind, told, steps=2):
     """Kills a run before each of its effects. How many came before. steps: 1 for what makes ready, 2 for the switch too."""
     pristine = site.pristine("pristine")
