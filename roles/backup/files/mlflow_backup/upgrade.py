@@ -149,7 +149,7 @@ class Rollback(Migration):
     kind = "rollback"
 
     def look(self, now=None):
-        """The upgrade that is undone, what is to be changed, what was logged since, and what is to be said."""
+        """The upgrade that is undone, what is to be changed, what was logged since, what is to be said. After it the database of then is there."""
         upgraded = self.journal.read(UPGRADED)
         if not upgraded:
             raise Problem("There is no upgrade of this host that could be rolled back: upgrade.yml has made none, or it was rolled back already.")
