@@ -4,6 +4,7 @@ import grp
 import json
 import os
 import pwd
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -73,3 +74,17 @@ def fixture_server():
 @pytest.fixture(name="host")
 def fixture_host(tmp_path):
     return Host(tmp_path)
+
+
+@pytest.fixture(name="key")
+def fixture_key(tmp_path):
+    """gpg with a private key, and the file with the public one."""
+    if not shutil.which("gpg"):
+        pytest.skip("there is no gpg here")
+    home = tmp_path / "keys"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
+    subprocess.run([*gpg, "--quick-generate-key", "backup@example.com", "default", "default"], check=True)
+    (tmp_path / "key.asc").write_bytes(subprocess.run([*gpg, "--armor", "--export"], check=True, stdout=subprocess.PIPE).stdout)
+    yield gpg, str(tmp_path / "key.asc")
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import stat
@@ -193,19 +192,6 @@ def test_what_is_stopped_or_killed_leaves_no_archive(host):
     assert [name[:15] for name in left(host)] == [create.PART]
     done = subprocess.run([sys.executable, str(PROGRAM), "--settings", host.settings_file(), "create"], capture_output=True, text=True, check=True)
     assert left(host) == [os.path.basename(json.loads(done.stdout)["archive"])]
-
-
-@pytest.fixture(name="key")
-def fixture_key(tmp_path):
-    if not shutil.which("gpg"):
-        pytest.skip("there is no gpg here")
-    home = tmp_path / "keys"
-    home.mkdir(mode=0o700)
-    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
-    subprocess.run([*gpg, "--quick-generate-key", "backup@example.com", "default", "default"], check=True)
-    (tmp_path / "key.asc").write_bytes(subprocess.run([*gpg, "--armor", "--export"], check=True, stdout=subprocess.PIPE).stdout)
-    yield gpg, str(tmp_path / "key.asc")
-    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
 
 
 def test_encrypted_for_a_public_key(host, key, capsys):

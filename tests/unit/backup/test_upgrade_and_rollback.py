@@ -340,6 +340,19 @@ def test_a_rollback_takes_from_the_archive_what_was_not_kept(site):
     assert site.left() == ({KEPT, "mlflow.db.before-20261127T120100Z"}, {"outcome.json", "rehearsal.json"})
 
 
+def test_a_rollback_takes_it_from_an_encrypted_archive(site, key, monkeypatch, tmp_path):
+    gpg, site.host.settings["recipient"] = key
+    site.lose_what_was_kept()
+    used = site.state()
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "nobody's"))
+    with pytest.raises(Problem, match=f"{site.told['archive']} is encrypted: decrypt it where the private key is"):
+        site.roll_back()
+    assert site.told["archive"].endswith(".gpg") and site.state() == used
+    monkeypatch.setenv("GNUPGHOME", gpg[gpg.index("--homedir") + 1])
+    assert site.roll_back()["rolled_back"] and site.state() == site.old
+    assert "plain.tar.gz" not in site.left()[1]
+
+
 def no_archive(site):
     Path(site.told["archive"]).unlink()
     return f"{KEPT}, is not there any more, nor is the archive that was made before it, {site.told['archive']}: bring that back there"
