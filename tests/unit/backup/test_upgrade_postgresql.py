@@ -47,9 +47,6 @@ class SchemaSite(Site):
             found.setdefault(table, []).append(row)
         return {table: sorted(found.get(table, [])) for table in tables}
 
-    def log_one(self, name):
-        self.execute("INSERT INTO runs (a, experiment_id) VALUES (?, 1)", name)
-
     def forget(self):
         postgresql.drop(self.uri, BEFORE)
 

@@ -103,7 +103,7 @@ class Site:
         self.forget()
 
     def log_one(self, name):
-        self.execute("INSERT INTO runs VALUES (?)", name)
+        self.execute("INSERT INTO runs (a) VALUES (?)", name)
 
     def forget(self):
         (self.folder / f"mlflow.db.before-{STAMP}").unlink()

@@ -148,8 +148,9 @@ class Rollback(Migration):
 
     kind = "rollback"
 
-    def look(self, now=None):
-        """The upgrade that is undone, what is to be changed, what was logged since, what is to be said. After it the database of then is there."""
+    def find_what_was(self, now=None):
+        """The upgrade that is undone, what is to be changed, what was logged since, what is to be said. The database of then is brought back for it
+        if it was not kept."""
         upgraded = self.journal.read(UPGRADED)
         if not upgraded:
             raise Problem("There is no upgrade of this host that could be rolled back: upgrade.yml has made none, or it was rolled back already.")
@@ -182,7 +183,7 @@ class Rollback(Migration):
     def prepare(self, told, now=None):
         self.recover()
         self.journal.remove(OUTCOME)
-        upgraded, parts, since, notes = self.look(now)
+        upgraded, parts, since, notes = self.find_what_was(now)
         about = {"from": upgraded["to"], "to": upgraded["from"], "since": since, "upgraded": upgraded["at"], "file": ""}
         state = self.begin(now, {"keep_previous": True, **told["wanted"]}, parts, about, record=UPGRADED, recorded=upgraded["previous"],
                            seeded=upgraded["seeded"], notes=notes)  # fmt: skip
